@@ -1,0 +1,131 @@
+"""The protocols: one signature, equal budgets, no test speaker in training."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pathemo.metrics import ROW_COLUMNS
+from pathemo.pathnet import PathNet
+from pathemo.splits import leave_one_speaker_out
+from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
+
+PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
+BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8)
+
+
+def task(name, seed, n_speakers=3, emotions=("anger", "fear", "joy"), direction_seed=0):
+    """Clips of speakers that differ by an offset; emotions lie along directions that tasks share."""
+    generator = np.random.default_rng(seed)
+    directions = np.random.default_rng(direction_seed).standard_normal((len(emotions), 12)) * 1.5
+    emotion = np.tile(np.repeat(np.arange(len(emotions)), 6), n_speakers)
+    speaker = np.repeat([f"{name}{s}" for s in range(n_speakers)], 6 * len(emotions))
+    features = generator.standard_normal((len(emotion), 12)) + directions[emotion]
+    folds = leave_one_speaker_out(pd.DataFrame({"speaker": speaker}))
+    return Task(name, features.astype(np.float32), np.array(emotions)[emotion], speaker, folds, "synthetic-0")
+
+
+TARGET, NEAR, FAR = task("target", 1), task("near", 2), task("far", 3, 2, ("anger", "calm"))
+
+
+def run(protocol, target=TARGET, sources=(NEAR,), **options):
+    return protocol(target, sources, **{**BRIEF, **options})
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_rows_are_complete(protocol):
+    """A row for each seed, test speaker and metric, and pooled ones; all columns, the sources in order."""
+    outcome = run(protocol, sources=(FAR, NEAR))
+    rows = outcome.rows
+    assert tuple(rows.columns) == ROW_COLUMNS
+    speakers = rows[rows.metric.eq("uar") & rows.speaker.ne("all")]
+    assert len(speakers) == 2 * 3 and speakers.n.eq(18).all()
+    assert set(rows.source) == ({""} if protocol is from_scratch else {"far+near"})
+    assert set(rows.protocol) == {protocol.__name__}
+    assert outcome.posteriors.shape == (2, 54, 3)
+    np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_budget_is_the_same_for_all(protocol, monkeypatch):
+    """Each protocol spends `steps` gradient steps on each source and on the target, on the same active size."""
+    spent = []
+    train = PathNet.train
+
+    def counting(net, task, paths, examples, *, steps, **options):
+        spent.append((task, steps, net.parameters_on_path()))
+        return train(net, task, paths, examples, steps=steps, **options)
+
+    monkeypatch.setattr(PathNet, "train", counting)
+    run(protocol, sources=(NEAR, FAR))
+    tasks = ["target"] if protocol is from_scratch else ["near", "far", "target"]
+    assert {name: sum(s for t, s, _ in spent if t == name) for name in tasks} == dict.fromkeys(tasks, 40)
+    assert {t for t, *_ in spent} == set(tasks)
+    assert len({size for *_, size in spent}) == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_test_speaker_leaves_no_trace_in_its_fold(protocol):
+    """Other features and emotions of a test speaker change the predictions of no other clip of its fold's network."""
+    fold = TARGET.folds[0]
+    other = TARGET._replace(features=TARGET.features.copy(), emotion=TARGET.emotion.copy(), folds=[fold])
+    other.features[fold.test[1:]] = 1e3
+    other.emotion[fold.test[1:]] = "anger"
+    first = [run(protocol, target=t).posteriors[:, fold.test[0]] for t in (TARGET._replace(folds=[fold]), other)]
+    assert (first[0] == first[1]).all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_same_seed_same_rows(protocol):
+    """Two runs are equal, and a seed's rows do not depend on which other seeds run."""
+    rows = run(protocol).rows
+    pd.testing.assert_frame_equal(rows, run(protocol).rows)
+    alone = run(protocol, seeds=(1,)).rows
+    pd.testing.assert_frame_equal(rows[rows.seed == 1].reset_index(drop=True), alone)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocols_learn(protocol):
+    """On clearly separated emotions every protocol is far above chance."""
+    rows = run(protocol, steps=400, learning_rate=0.01).rows
+    assert rows[rows.metric.eq("uar")].value.mean() > 0.75
+
+
+def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
+    """While the target is learned, the source's path stays as it was, to the bit."""
+    after = []
+    train = PathNet.train
+
+    def watching(net, name, *rest, **options):
+        result = train(net, name, *rest, **options)
+        after.append((name, net))
+        return result
+
+    monkeypatch.setattr(PathNet, "train", watching)
+    outcome = run(pathnet)
+    source_net = [net for name, net in after if name == "near"][-1]
+    target_net = [net for name, net in after if name == "target"][-1]
+    path = outcome.source_paths["near"]
+    for layer in range(3):
+        for seed in range(2):
+            learned = source_net.layers[layer][seed, path[seed, layer]]
+            for copy in range(3):
+                assert (target_net.layers[layer][seed * 3 + copy, path[seed, layer]] == learned).all()
+
+
+def test_without_sources_pathnet_is_named_so():
+    """Evolving on the target alone is protocol "pathnet_scratch"."""
+    assert set(run(pathnet, sources=()).rows.protocol) == {"pathnet_scratch"}
+
+
+def test_one_signature():
+    """All protocols take (target, sources, **settings)."""
+    for protocol in PROTOCOLS:
+        assert list(inspect.signature(protocol).parameters) == ["target", "sources", "settings"]
+
+
+def test_a_target_without_folds_is_refused():
+    """The error names the target."""
+    with pytest.raises(ValueError, match="target target has no folds"):
+        run(from_scratch, target=TARGET._replace(folds=()))
