@@ -1,0 +1,61 @@
+# Everything a reader does with the study. `make` alone lists the targets.
+
+PROFILE ?= quick
+PYTHON := .venv/bin/python
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env reports test lab bench check clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(INSTALLED)  ## install the versions of environment.yml into .venv (redone when the file changes)
+
+# A .venv without a working pip was interrupted while it was made: it is made anew. An interrupted installation goes on.
+# The stamp comes last, so it says that everything is there.
+$(INSTALLED): environment.yml pyproject.toml
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+	  for python in python3 python3.13 python3.12 python3.11 python3.14 python ""; do \
+	    test -z "$$python" && break; \
+	    "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	  done; \
+	  test -n "$$python" || { echo "pathemo needs Python 3.11 or newer with its venv module \
+	(on Debian and Ubuntu: apt-get install python3 python3-venv); none was found on the PATH" >&2; exit 1; }; \
+	  rm -rf .venv && "$$python" -m venv .venv; }
+	@echo "installing the pinned versions of environment.yml into .venv (about two minutes)"
+	@awk '/- pip:/ {pins = 1; next} pins {sub(/^ *- /, ""); print}' environment.yml > .venv/requirements.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
+	@$(PYTHON) -c 'import av, cv2, soundfile, torchaudio' || { echo "a system library that the packages load \
+	is missing: the line above names it" >&2; exit 1; }
+	@touch $@
+
+reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) or paper, PATHEMO_DATA=<recordings>
+	@$(PYTHON) -m pathemo run $(PROFILE)
+
+# Three things are tested, each with one thread a process so that two processes share two cores:
+# the module; the notebooks as they stand, with the outputs of their check cells; and determinism: the executed
+# notebooks of the quick profile give the same outputs again. `make reports` made those (here it redoes only what
+# is out of date), so determinism costs one execution and not two.
+test: export OMP_NUM_THREADS = 1
+test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a second run gives the same
+	$(PYTHON) -m pytest -n 2 --doctest-modules pathemo tests
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-lax notebooks
+	$(PYTHON) -m pathemo run quick
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval reports/quick
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m pathemo lab
+
+bench: $(INSTALLED)  ## time the engine and the speech features
+	@for file in tests/benchmarks/*.py; do $(PYTHON) $$file || exit 1; done
+
+check: $(INSTALLED)  ## lint, stored outputs of the notebooks, results table of the README
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m nbstripout --verify --keep-count notebooks/*.ipynb
+	$(PYTHON) -m pathemo readme --check
+
+clean:  ## remove what can be made again: quick reports, synthetic corpora, caches (the environment stays)
+	rm -rf reports/quick reports/interactive reports/*/failed reports/*/.staging data/synthetic
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,480 @@
+"""Reports: notebooks run by papermill under strict rules, their result rows, figures and an index page.
+
+First what notebooks call (`save_rows`, `save_figure`, `rows`, `provenance`), then the runner (`run`), then
+what a reader opens. A report appears under its name only when its notebook succeeded, and is made again only
+when something that it depends on changed.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from unittest import mock
+
+import nbformat
+import pandas as pd
+
+from .corpora import data_root
+from .metrics import ROW_COLUMNS, ROW_TYPES, read_rows, summary
+
+PACKAGES = ("pathemo", "torch", "numpy", "pandas", "scikit-learn", "librosa", "papermill")
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def project():
+    """Folder of the project: the nearest one at or above the working directory with an environment.yml."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "environment.yml").is_file():
+            return folder
+    raise FileNotFoundError("no environment.yml here or above: start this inside the project's folder")
+
+
+def save_rows(rows):
+    """Result rows as they were written for `results.csv`, values rounded to 4 decimals; one call a notebook.
+
+    Raises
+    ------
+    ValueError
+        When the columns are not `pathemo.metrics.ROW_COLUMNS`, a row is there twice, or a value is missing
+        without a note.
+    """
+    if set(rows.columns) != set(ROW_COLUMNS):
+        raise ValueError(f"result rows have columns {', '.join(ROW_COLUMNS)}, not {', '.join(rows.columns)}")
+    rows = rows[list(ROW_COLUMNS)].astype(ROW_TYPES).round({"value": 4})
+    key = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
+    for problem, wrong in (
+        ("there twice", rows.duplicated(key)),
+        ("without a value and without a note that says why", rows["value"].isna() & (rows["note"] == "")),
+    ):
+        if wrong.any():
+            first = rows.loc[wrong, key].iloc[0].to_dict()
+            raise ValueError(f"{wrong.sum()} of {len(rows)} result rows are {problem}, the first is {first}")
+    folder = _output()
+    _write(folder / "rows" / f"{folder.name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    return rows
+
+
+def save_figure(figure, name, *, alt):
+    """The figure as a picture with its description, also written to `figures/<notebook>_<name>.png`.
+
+    The figure is closed, so that a cell which ends with `save_figure(...)` shows it once.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    name : str
+        Letters, digits and underscores; each figure of a notebook has its own.
+    alt : str
+        A sentence for a reader who does not see the picture.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import Image
+
+    if not re.fullmatch(r"\w+", name):
+        raise ValueError(f"figure name {name!r}: letters, digits and underscores only")
+    folder = _output()
+    path = folder / "figures" / f"{folder.name}_{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file carries the description, which the index page reads back.
+    figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None, "Description": alt})
+    plt.close(figure)
+    return Image(path.read_bytes(), format="png", alt=alt)
+
+
+def rows(*notebooks, profile=None):
+    """Result rows of a profile's report, of the notebooks named or of all, with a column `notebook`.
+
+    A notebook that draws from another's rows is listed under `reads` in `reports/<profile>.yaml`, so that it
+    is run again when those change. The profile is the one that is being run, else quick.
+    """
+    profile = profile or os.environ.get("PATHEMO_PROFILE", "quick")
+    files = {path.stem: path for path in sorted((project() / "reports" / profile / "rows").glob("*.csv"))}
+    notebooks = notebooks or tuple(files)
+    if not notebooks or set(notebooks) - set(files):
+        raise FileNotFoundError(f"reports/{profile} has rows of {', '.join(files) or 'no notebook'}, not of "
+                                f"{', '.join(notebooks) or 'any'}: python -m pathemo run {profile}")
+    tables = [read_rows(files[name]).assign(notebook=name) for name in notebooks]
+    return pd.concat(tables, ignore_index=True)
+
+
+def provenance(parameters, indexes, started):
+    """Table of what a run depended on: commit, parameters, corpora, versions, device, duration.
+
+    Parameters
+    ----------
+    parameters : dict
+        The notebook's parameters as it used them.
+    indexes : iterable of DataFrame
+        The index tables that it read.
+    started : float
+        `time.perf_counter()` at the beginning [s].
+    """
+    import torch
+
+    facts = {"commit": _commit()}
+    facts |= {f"parameter {name}": str(value) for name, value in parameters.items()}
+    for index in indexes:
+        facts[f"corpus {', '.join(index['corpus'].unique())}"] = (
+            f"{index.attrs.get('version', 'own table')}, {index['clip'].nunique()} clips, "
+            f"{index['speaker'].nunique()} speakers"
+        )
+    facts["python"] = platform.python_version()
+    facts |= {package: metadata.version(package) for package in PACKAGES}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    facts["device"] = f"{device}, {torch.get_num_threads()} threads, {platform.system()}"
+    facts["duration"] = f"{time.perf_counter() - started:.1f} s"
+    folder = _output()
+    _write(folder / "provenance" / f"{folder.name}.json", json.dumps(facts))
+    return pd.DataFrame({"value": facts})
+
+
+def _output():
+    """Folder, named after the notebook, for what it saves: the runner's, else one for interactive use."""
+    if folder := os.environ.get("PATHEMO_OUTPUT"):
+        return Path(folder)
+    name = Path(os.environ.get("JPY_SESSION_NAME", "notebook")).stem  # set by JupyterLab
+    return project() / "reports" / "interactive" / name
+
+
+def _commit():
+    def git(*arguments):
+        done = subprocess.run(["git", *arguments], cwd=project(), capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", ".", ":!reports")
+        return git("rev-parse", "--short", "HEAD") + " with uncommitted changes" * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: no git here"
+
+
+def _write(path, text):
+    """Write a text so that the name holds a whole one at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)
+
+
+# ---- the runner ----
+
+
+def run(profile, *, only=None, force=False):
+    """Path of the index page, after the notebooks of `reports/<profile>.yaml` that are out of date were run.
+
+    A notebook is up to date when nothing changed that it depends on: its source, its parameters, the module,
+    `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads.
+
+    Parameters
+    ----------
+    only : str, optional
+        The one notebook to run.
+    force : bool
+        Run what is up to date, too.
+
+    Raises
+    ------
+    ValueError
+        The profile, a notebook or a parameter is unknown, or a parameter has another type than its default;
+        nothing was run.
+    RuntimeError
+        A notebook failed, or another run is at work in the folder.
+    """
+    from filelock import FileLock, Timeout
+
+    settings = _read_profile(profile)
+    if only is not None and only not in settings["notebooks"]:
+        raise ValueError(f"no notebook {only!r} in profile {profile}: {', '.join(settings['notebooks'])}")
+    folder = project() / "reports" / profile
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", blocking=False):  # the system releases it, however a run ends
+            for staging in folder.glob(".staging/*/*"):
+                if _state(staging, staging.name):  # finished, then interrupted
+                    _publish(staging, folder)
+            shutil.rmtree(folder / ".staging", ignore_errors=True)
+            common = _common_digest(settings)
+            _summarise(profile, settings, common, folder)
+            for name in [only] if only else settings["notebooks"]:
+                digest = _digest(settings, common, folder, name)
+                if not force and _state(folder, name).get("digest") == digest:
+                    print(f"{name}: up to date", flush=True)
+                    continue
+                _publish(_execute(profile, settings, digest, folder, name), folder)
+                _summarise(profile, settings, common, folder)
+    except Timeout:
+        raise RuntimeError(f"another run is at work in reports/{profile}: let it end, or stop it") from None
+    return folder / "index.html"
+
+
+def _read_profile(profile):
+    """Settings of a profile, each parameter checked against the notebook's own."""
+    import yaml
+
+    source = f"reports/{profile}.yaml"
+    path = project() / source
+    if not path.is_file():
+        valid = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(valid)}")
+    settings = {"threads": 1, "reads": {}} | yaml.safe_load(path.read_text(encoding="utf-8"))
+    if set(settings) != {"data", "threads", "notebooks", "reads"}:
+        raise ValueError(f"{source} has {', '.join(settings)}: needs data, notebooks, perhaps threads, reads")
+    if settings["data"] not in ("synthetic", "recorded"):
+        raise ValueError(f"{source}: data is synthetic or recorded, not {settings['data']!r}")
+    if unknown := {*settings["reads"], *sum(settings["reads"].values(), [])} - set(settings["notebooks"]):
+        raise ValueError(f"{source}: reads names {sorted(unknown)}, which the profile does not run")
+    for name, parameters in settings["notebooks"].items():
+        defaults = _defaults(name)
+        if "data" in defaults:
+            parameters["data"] = settings["data"]
+        for parameter, value in parameters.items():
+            if parameter not in defaults:
+                valid = ", ".join(defaults)
+                raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {valid}")
+            default = defaults[parameter]
+            if type(value) is not type(default):
+                raise ValueError(f"{source}: {name}: {parameter} must be {type(default).__name__} like its "
+                                 f"default {default!r}, not {type(value).__name__} {value!r}")
+    return settings
+
+
+def _read_notebook(name):
+    return nbformat.read(project() / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def _defaults(name):
+    """Parameters of a notebook with their defaults."""
+    cells = [cell for cell in _read_notebook(name).cells if "parameters" in cell.metadata.get("tags", [])]
+    try:
+        [cell] = cells
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
+    except (AttributeError, ValueError):
+        raise ValueError(f"notebooks/{name}.ipynb needs one cell tagged parameters, made of lines "
+                         f"`name = literal`; it has {[cell.source for cell in cells]}") from None
+
+
+def _common_digest(settings):
+    """Digest of what all notebooks of a profile depend on."""
+    files = [*Path(__file__).parent.rglob("*.py"), *TEMPLATES.rglob("*.*"), project() / "environment.yml"]
+    parts = [str(settings["threads"]).encode(), *(path.read_bytes() for path in sorted(files))]
+    if settings["data"] == "recorded":
+        root = data_root().resolve()
+        files = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
+        parts += [f"{name} {files[name].stat().st_size}".encode() for name in sorted(files)
+                  if not name.startswith("synthetic/")]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _digest(settings, common, folder, name):
+    """Digest of what one notebook depends on."""
+    cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in _read_notebook(name).cells]
+    read = [folder / "rows" / f"{other}.csv" for other in settings["reads"].get(name, [])]
+    read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
+    everything = json.dumps([common, cells, settings["notebooks"][name], read])
+    return hashlib.sha256(everything.encode()).hexdigest()
+
+
+def _state(folder, name):
+    """What is known of a finished report: digest, title, question, duration, provenance, figures, files."""
+    path = folder / "state" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _execute(profile, settings, digest, folder, name):
+    """Folder that holds the whole report of a notebook, not yet under its name."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from PIL import Image
+
+    (folder / ".staging").mkdir(exist_ok=True)
+    # A new folder every time: the kernel of a killed run may write on for a moment.
+    staging = Path(tempfile.mkdtemp(dir=folder / ".staging")) / name
+    staging.mkdir()
+    path = staging / f"{name}.ipynb"
+    environment = {
+        "PATHEMO_OUTPUT": str(staging),
+        "PATHEMO_PROFILE": profile,
+        "PATHEMO_DATA": str(data_root().resolve()),
+        "OMP_NUM_THREADS": str(settings["threads"]),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, whatever else the user installed
+    }
+    started = time.perf_counter()
+    try:
+        with mock.patch.dict(os.environ, environment):
+            notebook = papermill.execute_notebook(
+                project() / "notebooks" / path.name, path, settings["notebooks"][name], kernel_name="python3",
+                cwd=project() / "notebooks", progress_bar={"desc": name},
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        failed = folder / "failed" / path.name
+        failed.parent.mkdir(exist_ok=True)
+        os.replace(path, failed)
+        reason = str(error)
+        if isinstance(error, papermill.PapermillExecutionError):
+            reason = f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}"
+        raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: "
+                           f"{failed.relative_to(project()).as_posix()}") from None
+
+    seconds = round(time.perf_counter() - started, 1)
+    notebook = _anonymous(notebook)
+    nbformat.write(notebook, path)
+    _write(staging / f"{name}.html", _page(notebook, profile, settings["data"]))
+    facts = staging / "provenance" / f"{name}.json"
+    figures = sorted(staging.glob("figures/*.png"))
+    more = [file.relative_to(staging).as_posix() for file in [*figures, *staging.glob("rows/*.csv")]]
+    state = {
+        "digest": digest,
+        **_headline(notebook),
+        "seconds": seconds,
+        "provenance": json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {},
+        "figures": {figure.name: Image.open(figure).info["Description"] for figure in figures},
+        "files": [path.name, f"{name}.html", *more],
+    }
+    _write(staging / "state" / f"{name}.json", json.dumps(state, indent=1))
+    return staging
+
+
+def _anonymous(notebook):
+    """The notebook without paths of this machine and papermill's times, which differ from run to run."""
+    for part in (notebook, *notebook.cells):
+        for key in ("papermill", "execution"):
+            part.metadata.pop(key, None)
+    text = nbformat.writes(notebook)
+    places = {"DATA": data_root().resolve(), "PROJECT": project(), "PYTHON": sys.prefix, "HOME": Path.home()}
+    for word, place in places.items():
+        text = text.replace(json.dumps(str(place))[1:-1], word)
+    return nbformat.reads(text, as_version=4)
+
+
+def _headline(notebook):
+    """Title of a notebook, and the first sentence of its section Question."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    question = re.search(r"^## Question\s+(.+?[.?!])(?=\s|$)", text, re.MULTILINE | re.DOTALL)
+    return {"title": title[1] if title else "", "question": question[1] if question else ""}
+
+
+def _publish(staging, folder):
+    """Give a finished report its name, file by file, its state last; repeated, it goes on where it was."""
+    name = staging.name
+    files = _state(staging, name)["files"]
+    for gone in set(_state(folder, name).get("files", ())).difference(files):
+        (folder / gone).unlink(missing_ok=True)
+    for file in [*files, f"state/{name}.json"]:
+        (folder / file).parent.mkdir(exist_ok=True)
+        if (staging / file).is_file():
+            os.replace(staging / file, folder / file)
+    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
+    shutil.rmtree(staging.parent)
+
+
+# ---- what a reader opens ----
+
+
+def results_tables(rows):
+    """UAR [%] with its 95 % interval as text, one table a notebook.
+
+    A table has a row for each target, source and inputs, and a column for each protocol.
+    """
+    tables = {}
+    row, by = ["target", "source", "inputs"], ["target", "source", "inputs", "protocol"]
+    shown = (rows["metric"] == "uar") | (rows["note"] != "")
+    for notebook, part in rows[shown].groupby("notebook", sort=False):
+        table = summary(part, by).merge(part.drop_duplicates(by)[[*by, "note"]], on=by)
+        percent = (100 * table[["mean", "low", "high"]]).map("{:.1f}".format)
+        interval = " [" + percent["low"] + ", " + percent["high"] + "]"
+        uar = percent["mean"] + interval.where(table["low"].notna(), "")
+        table["uar"] = uar.where(table["n_speakers"] > 0, table["note"])
+        table = table.replace({"source": "", "protocol": ""}, "none")
+        wide = table.set_index(by)["uar"].unstack(sort=False, fill_value="")
+        counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
+        tables[notebook] = wide.join(counts).reset_index()
+    return tables
+
+
+def readme(*, check=False):
+    """Bring the results table of README.md, between its two markers, up to date with `reports/paper`.
+
+    Raises
+    ------
+    ValueError
+        A marker is missing; with `check`, the table is not up to date (nothing is written).
+    """
+    path = project() / "README.md"
+    old = path.read_text(encoding="utf-8")
+    parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", old, re.DOTALL)
+    if not parts:
+        raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
+    new = parts[1] + _markdown_tables(results_tables(rows(profile="paper"))) + parts[2]
+    if check and new != old:
+        raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")
+    if not check:
+        _write(path, new)
+
+
+def _markdown_tables(tables):
+    lines = []
+    for notebook, table in tables.items():
+        cells = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+        lines += ["", f"UAR in % [95 % interval], `{notebook}`:", ""]
+        lines += [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([*lines, "", ""])
+
+
+def _summarise(profile, settings, common, folder):
+    """Write results.csv, provenance.json, README.md and the index page from the reports that are there."""
+    import jinja2
+
+    states = {name: _state(folder, name) for name in settings["notebooks"]}
+    facts = {name: state["provenance"] for name, state in states.items() if state}
+    _write(folder / "provenance.json", json.dumps(facts, indent=1))
+    results, with_rows = {}, [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
+    if with_rows:
+        table = rows(*with_rows, profile=profile)
+        results = results_tables(table)
+        table = table[["notebook", *ROW_COLUMNS]]
+        _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    heading = f"# The {profile} profile, on {settings['data']} corpora"
+    origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
+    _write(folder / "README.md", f"{heading}\n\n{origin}\n{_markdown_tables(results)}")
+    for name, state in states.items():
+        state["current"] = state.get("digest") == _digest(settings, common, folder, name)
+        state["question"] = _markdown(state.get("question", ""))
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    page = templates.get_template("report.html").render(
+        profile=profile, data=settings["data"], notebooks=states, results=results, provenance=facts)
+    _write(folder / "index.html", page)
+
+
+def _page(notebook, profile, data):
+    """A notebook as an HTML page that asks nothing of the network."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        extra_template_basedirs=[str(TEMPLATES.parent)], template_name=TEMPLATES.name,
+        template_file="notebook.html", filters={"markdown2html": _markdown},
+    )
+    about = {"metadata": {"name": _headline(notebook)["title"]}, "profile": profile, "data": data}
+    return exporter.from_notebook_node(notebook, resources=about)[0]
+
+
+def _markdown(text):
+    """HTML of a Markdown text, its formulas as MathML."""
+    from latex2mathml.converter import convert
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    renderer = IPythonRenderer(escape=False)
+    renderer.inline_math = convert
+    renderer.block_math = lambda formula: convert(formula, display="block")
+    return MarkdownWithMath(renderer=renderer).render(text)
