@@ -1,0 +1,11 @@
+"""Emotion corpora as index tables: one row a clip, whatever names and folders a corpus came with.
+
+`load` reads one of the four corpora, `from_table` your own; `fetch` gets a corpus or says how to;
+`overview` shows what is there. data/README.md tells origin, licence and expected tree of each.
+"""
+
+from .fetching import fetch
+from .reading import CORPORA, data_root, found, load, overview
+from .tables import from_table
+
+__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "load", "overview"]

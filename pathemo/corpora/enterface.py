@@ -1,0 +1,58 @@
+"""eNTERFACE'05: 42 people, six emotions, five sentences each, as video with sound.
+
+Each emotion has its own five sentences: text leaks the label to anything that knows words.
+"""
+
+import re
+from pathlib import Path
+
+NAME = "enterface"
+TITLE = "eNTERFACE'05"
+CITATION = "Martin et al. (2006), The eNTERFACE'05 audio-visual emotion database, ICDE Workshops"
+LICENCE = "MIT conditions, as its page says"
+HOME = "https://enterface.net/enterface05/emotion.html"
+
+MEDIA = ("video",)
+EMOTIONS = {
+    "an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness", "sa": "sadness", "su": "surprise",
+}
+EXPECTED = dict.fromkeys(EMOTIONS.values(), 210)
+LEFT_OUT = ("06", "23")  # not segmented; lacks happiness 1-3. The published set drops both.
+SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if f"{n:02d}" not in LEFT_OUT}  # gender unknown
+CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS for k in range(1, 6)]
+
+GRAMMAR = "subject N/<emotion>/sentence k/sN_<code>_k.avi: N 1..44, code an di fe ha sa su, k 1..5"
+PATTERN = re.compile(
+    r"s_?(?P<subject>\d{1,2})_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?(?i:\.(avi|mp4))"
+)
+FOLDERS = re.compile(r"(?:^|/)subject (?P<subject>\d{1,2})/(?P<emotion>\w+)/")
+DOWNLOADS = {}
+STEPS = """\
+eNTERFACE'05 has to be downloaded by browser: its server sends an incomplete certificate chain.
+  1. Open {home} and download project2_database.zip (0.8 GB).
+  2. Put the archive, or the folders `subject 1` to `subject 44` from it, into {folder}"""
+
+
+def read_name(path):
+    """What place and name of an eNTERFACE'05 recording say; None for the subjects left out (6 and 23).
+
+    The speaker is the folder's, since all files of subject 11 are named s12_*. Names like s_3_an_1.avi and
+    s16_su_3avi.avi are read too. Anger sentences 1 and 2 of subject 2 are swapped: `clip` is what the name
+    says, `statement` what is spoken.
+
+    >>> read_name("subject 11/anger/sentence 3/s12_an_3.avi")
+    {'clip': 's11_an_3', 'speaker': '11', 'emotion': 'anger', 'statement': 'an3'}
+    >>> read_name("subject 2/anger/sentence 1/s2_an_1.avi")["statement"]
+    'an2'
+    """
+    name, folders = PATTERN.fullmatch(Path(path).name), FOLDERS.search(Path(path).as_posix())
+    speaker = folders and folders["subject"].zfill(2)
+    if speaker in LEFT_OUT:
+        return None
+    subject = name and name["subject"].zfill(2)
+    right_subject = subject == speaker or (speaker == "11" and subject == "12")
+    if speaker not in SPEAKERS or not right_subject or EMOTIONS[name["code"]] != folders["emotion"]:
+        raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
+    clip = f"s{speaker}_{name['code']}_{name['k']}"
+    spoken = {"s02_an_1": "an2", "s02_an_2": "an1"}.get(clip, name["code"] + name["k"])
+    return {"clip": clip, "speaker": speaker, "emotion": folders["emotion"], "statement": spoken}

@@ -1,0 +1,269 @@
+"""Fetching: verified, nothing outside its folder, safe to interrupt and repeat."""
+
+import functools
+import hashlib
+import io
+import json
+import stat
+import threading
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pathemo import corpora
+from pathemo.corpora import emodb, ravdess, reading
+
+SOUNDS = {f"wav/03a0{text}{letter}a.wav": text.encode() for text, letter in ("1F", "2N", "4W")}
+SPEECH = "03-01-03-01-01-01-01.wav"
+
+
+def archive(members):
+    """Bytes of a .zip file of members, given as name -> bytes, or as (ZipInfo, bytes) pairs."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items() if isinstance(members, dict) else members:
+            file.writestr(name, data)
+    return content.getvalue()
+
+
+def registry(files):
+    """List of published files, given as name -> bytes."""
+    lines = (f"{name} sha256:{hashlib.sha256(data).hexdigest()} {len(data)}" for name, data in files.items())
+    return "\n".join(lines)
+
+
+class Site:
+    """A server on loopback: files by name, and the names that were asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.asked = folder, []
+
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(handler, *_):
+                self.asked.append(handler.path.rpartition("/")[2])
+
+        handler = functools.partial(Handler, directory=folder)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def put(self, name, content):
+        (self.folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A site with EMO-DB's and RAVDESS's archives, and a list of published files that fits them."""
+    for name in ("site", "cache", "checksums"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(reading, "CHECKSUMS", tmp_path / "checksums")
+    for name, files in ("emodb", SOUNDS), ("savee", {}), ("ravdess", {SPEECH: b"x"}):
+        (tmp_path / "checksums" / f"{name}.txt").write_text(registry(files))
+    site = Site(tmp_path / "site")
+    site.put("download.zip", archive(SOUNDS | {"erkennung.txt": b"text"}))
+    monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(f"{site.address}/download.zip", None, ".")]})
+    speech = archive({f"Actor_01/{SPEECH}": b"x"})
+    site.put("Speech.zip", speech)
+    video = archive({"Video_01/Actor_01/01-01-03-01-01-01-01.mp4": b"v"})
+    site.put("Video_01.zip", video)
+    listed = [{"key": "Video_01.zip", "checksum": "md5:" + hashlib.md5(video).hexdigest()}]
+    site.put("record", json.dumps({"files": listed}).encode())
+    downloads = {
+        "audio": [(f"{site.address}/Speech.zip", "md5:" + hashlib.md5(speech).hexdigest(), "Speech")],
+        "video": [(f"{site.address}/Video_01.zip", f"{site.address}/record", "Video_01")],
+    }
+    monkeypatch.setattr(ravdess, "DOWNLOADS", downloads)
+    yield site
+    site.server.shutdown()
+    site.server.server_close()
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "data"
+
+
+def left(folder):
+    """All files below a folder, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_download_is_verified_and_put_in_place(site, root, tmp_path, capsys):
+    """EMO-DB comes into its folder, whole; the archive is not kept; the citation is shown."""
+    assert corpora.fetch("emodb", root) == root / "emodb"
+    assert left(root) == sorted(f"emodb/{name}" for name in [*SOUNDS, "erkennung.txt"])
+    assert left(tmp_path / "cache") == []
+    assert len(corpora.load("emodb", root)) == 3
+    shown = capsys.readouterr().out
+    assert "3 clips" in shown
+    assert "3 ok" in shown
+    assert emodb.CITATION in shown
+
+
+def test_what_is_there_is_not_fetched_again(site, root):
+    """A second fetch asks for nothing and touches nothing."""
+    corpora.fetch("emodb", root)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    corpora.fetch("emodb", root)
+    assert site.asked == ["download.zip"]
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_a_damaged_folder_is_kept_and_named(site, root):
+    """A folder with a gap is not mended over the user's head: the gap is named."""
+    corpora.fetch("emodb", root)
+    (root / "emodb" / "wav" / "03a01Fa.wav").unlink()
+    with pytest.raises(ValueError, match=r"03a01Fa.wav: missing"):
+        corpora.fetch("emodb", root)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (archive(SOUNDS | {"wav/03a01Fa.wav": b"?"}), r"03a01Fa.wav: changed"),
+        (archive({"wav/03a01Fa.wav": b"1"}), r"(?s)03a02Na.wav: missing.*03a04Wa.wav: missing"),
+        (archive(SOUNDS)[:-30], "not a whole .zip archive"),
+        (b"<html>not today</html>", "not a whole .zip archive"),
+        (archive(SOUNDS).replace(b"wav/03a01Fa.wav", b"wav/03a01Fb.wav", 1), "not a whole .zip archive"),
+    ],
+    ids=["changed", "incomplete", "truncated", "a page", "headers differ"],
+)
+def test_bad_archive_is_refused(site, root, tmp_path, content, message):
+    """Nothing of an archive that is damaged, or not what was published, is left; a good one then works."""
+    good = (site.folder / "download.zip").read_bytes()
+    site.put("download.zip", content)
+    with pytest.raises(ValueError, match=message):
+        corpora.fetch("emodb", root)
+    assert left(root) == left(tmp_path / "cache") == []
+    site.put("download.zip", good)
+    assert corpora.fetch("emodb", root) == root / "emodb"
+
+
+def link(name, target):
+    """A member that is a symbolic link."""
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member, target
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("../evil.wav", b"x"),
+        ("wav/../../evil.wav", b"x"),
+        ("/evil.wav", b"x"),
+        ("C:/evil.wav", b"x"),
+        ("..\\evil.wav", b"x"),
+        link("wav/evil.wav", "/etc/passwd"),
+        link("out", ".."),
+    ],
+    ids=lambda member: getattr(member[0], "filename", member[0]),
+)
+def test_nothing_outside_the_folder(site, root, tmp_path, member):
+    """An archive with a link, or a name that leads out of its folder, is refused by that name, whole."""
+    site.put("download.zip", archive([*SOUNDS.items(), member]))
+    name = getattr(member[0], "filename", member[0])
+    with pytest.raises(ValueError, match="links or leads out of its folder") as error:
+        corpora.fetch("emodb", root)
+    assert name in str(error.value)
+    assert left(root) == []
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_wrong_checksum_is_refused_before_unpacking(site, root, tmp_path):
+    """An archive with another md5 than the published one is not even opened."""
+    site.put("Speech.zip", archive({f"Actor_01/{SPEECH}": b"y"}))
+    with pytest.raises(ValueError, match="hash"):
+        corpora.fetch("ravdess", root)
+    assert left(root) == left(tmp_path / "cache") == []
+
+
+def test_parts_and_the_record_of_hashes(site, root):
+    """Video comes when asked for, by the md5 of its record; an archive's own outer folder is not doubled."""
+    corpora.fetch("ravdess", root)
+    assert left(root) == [f"ravdess/Speech/Actor_01/{SPEECH}"]
+    corpora.fetch("ravdess", root, parts=("audio", "video"))
+    assert left(root)[1] == "ravdess/Video_01/Actor_01/01-01-03-01-01-01-01.mp4"
+    assert site.asked == ["Speech.zip", "record", "Video_01.zip"]
+    assert corpora.load("ravdess", root)["video"].notna().all()
+    with pytest.raises(ValueError, match="no part sound of RAVDESS; valid: audio, video"):
+        corpora.fetch("ravdess", root, parts=("sound",))
+
+
+def test_wrong_checksum_of_the_record_is_refused(site, root):
+    """A video archive that differs from its record is refused."""
+    site.put("Video_01.zip", archive({"Actor_01/01-01-03-01-01-01-01.mp4": b"w"}))
+    with pytest.raises(ValueError, match="hash"):
+        corpora.fetch("ravdess", root, parts=("video",))
+    assert left(root) == []
+
+
+def test_interrupted_unpacking_goes_on(site, root, tmp_path, monkeypatch):
+    """Interrupted while unpacking, nothing bears the corpus's name; repeating needs no new download."""
+
+    def interrupted(members, folder):
+        members.extract("wav/03a01Fa.wav", folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extractall", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            corpora.fetch("emodb", root)
+    assert not corpora.found("emodb", root)
+    assert left(tmp_path / "cache") == ["downloads/emodb-download.zip"]
+    corpora.fetch("emodb", root)
+    assert site.asked == ["download.zip"]
+
+
+def test_leftovers_of_a_killed_run_are_cleared(site, root):
+    """A staging folder that a killed process left is no part of the corpus, and goes with the next fetch."""
+    leftover = root / ".emodb.part" / "wav" / "03a09Fa.wav"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"x")
+    corpora.fetch("emodb", root)
+    assert left(root) == sorted(f"emodb/{name}" for name in [*SOUNDS, "erkennung.txt"])
+
+
+def test_unreachable_site(site, root, monkeypatch):
+    """A site that does not answer, and a file that is not there, are named."""
+    address = f"{site.address}/gone.zip"
+    monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(address, None, ".")]})
+    with pytest.raises(ConnectionError, match=r"gone\.zip could not be fetched"):
+        corpora.fetch("emodb", root)
+    assert left(root) == []
+
+
+@pytest.mark.parametrize(("name", "home"), [("savee", "surrey.ac.uk"), ("enterface", "enterface.net")])
+def test_steps_are_shown(root, capsys, name, home):
+    """Where nothing may be downloaded, the steps are printed, with the address and the folder."""
+    assert corpora.fetch(name, root) is None
+    shown = capsys.readouterr().out
+    assert home in shown
+    assert str(root / name) in shown
+    assert f"python -m pathemo fetch {name}" in shown
+
+
+def test_what_the_user_put_there_is_unpacked_and_verified(site, root, tmp_path, capsys):
+    """An archive beside is unpacked once; the clips are checked against the list."""
+    sound = {"AudioData/DC/a01.wav": b"1", "AudioData/DC/sa01.wav": b"2"}
+    (tmp_path / "checksums" / "savee.txt").write_text(registry(sound))
+    (root / "savee").mkdir(parents=True)
+    (root / "savee" / "AudioData.zip").write_bytes(archive(sound))
+    for _ in range(2):
+        assert corpora.fetch("savee", root) == root / "savee"
+        assert left(root / "savee") == ["AudioData.zip", *sound]
+    assert "2 clips" in capsys.readouterr().out
+    (root / "savee" / "AudioData" / "DC" / "a01.wav").unlink()
+    with pytest.raises(ValueError, match=r"a01.wav: missing"):
+        corpora.fetch("savee", root)
+
+
+def test_synthetic_corpus_is_not_mixed_with_a_recorded_one(root):
+    """Nothing is fetched into the folder of a synthetic corpus."""
+    (root / "emodb").mkdir(parents=True)
+    (root / "emodb" / "SYNTHETIC.txt").touch()
+    with pytest.raises(FileExistsError, match="another root"):
+        corpora.fetch("emodb", root)
