@@ -1,0 +1,274 @@
+"""The study's pictures: `plot_x(data, *, ax=None)` draws into `ax`, or a new figure, and returns the axes.
+
+Nothing is shown or saved here. One colour a protocol and one marker a corpus, the same in every notebook.
+"""
+
+import librosa.display
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.collections import EllipseCollection, PathCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter
+
+from . import metrics
+
+# Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision
+PROTOCOL_COLORS = {"logistic": "#CC79A7", "svm": "#D55E00", "from_scratch": "#000000", "fine_tune": "#E69F00",
+                   "frozen_features": "#009E73", "pathnet_scratch": "#56B4E9", "pathnet": "#0072B2"}
+CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
+PATH_COLOR, FROZEN_COLOR, IDLE_COLOR, GREY = PROTOCOL_COLORS["pathnet"], "#B5DDF5", "#D5D5D5", "#707070"
+SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
+STYLE = {"font.size": 11, "axes.titlesize": 12, "axes.titlelocation": "left", "axes.spines.top": False,
+         "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200}
+
+
+def style():
+    """Context in which type has report size: `with plots.style(): ...`, or `plt.rcParams.update(STYLE)`."""
+    return plt.rc_context(STYLE)
+
+
+def plot_path(path, *, n_modules, frozen=None, legend=True, ax=None):
+    """A path through the network, layers left to right: outlined modules are active, filled ones frozen.
+
+    Parameters
+    ----------
+    path : array of int (n_layers, n_active)
+        The active modules of each layer.
+    frozen : array of bool (n_layers, n_modules), optional
+        True where a module is frozen.
+    """
+    active = _active(path, n_modules)
+    frozen = np.zeros_like(active) if frozen is None else np.asarray(frozen, dtype=bool)
+    ax = _network(active.shape, ax)
+    _links(active, active[:-1, :, None] & active[1:, None, :], ax, width=1.8)
+    _modules(frozen, ax, facecolor=FROZEN_COLOR, edgecolor=FROZEN_COLOR, linewidth=1.2, label="frozen")
+    _modules(active, ax, facecolor="none", edgecolor=PATH_COLOR, linewidth=2.4, label="on the path")
+    if legend:
+        dot = {"linestyle": "", "marker": "o", "markersize": 11, "markeredgewidth": 2.4}
+        ring = Line2D([], [], **dot, color="white", markeredgecolor=PATH_COLOR, label="on the path")
+        filled = Line2D([], [], **dot, color=FROZEN_COLOR, label="frozen")
+        _legend_below(ax, [ring, filled] if frozen.any() else [ring])
+    return ax
+
+
+def plot_population(genotypes, *, n_modules, legend=True, ax=None):
+    """All paths of a population at once: the more of them use a module or a link, the stronger it is drawn.
+
+    Parameters
+    ----------
+    genotypes : array of int (population_size, n_layers, n_active)
+    """
+    active = np.stack([_active(path, n_modules) for path in genotypes]).astype(float)
+    use = active.mean(axis=0)
+    ax = _network(use.shape, ax)
+    _links(use, np.einsum("plm,plk->lmk", active[:, :-1], active[:, 1:]) / len(active), ax, width=5)
+    _modules(use > 0, ax, facecolor=SHADES(use[use > 0]), edgecolor=PATH_COLOR, linewidth=1.2, label="used")
+    if legend:
+        _legend_below(ax, [Line2D([], [], color=to_rgba(PATH_COLOR, _alpha(share)), linewidth=5 * share,
+                                  label=f"{share:.0%} of paths") for share in (0.25, 0.5, 1)])
+    return ax
+
+
+def plot_fitness(history, *, ax=None):
+    """Fitness of the winners over the generations: mean over replicas, band of one standard deviation.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Columns `generation`, `replica`, and `fitness` or, of both competitors, `fitness_first` and
+        `fitness_second`.
+    """
+    ax = _axes(ax, 7, 4)
+    winners = history.assign(fitness=history.filter(like="fitness").max(axis="columns"))
+    sns.lineplot(winners, x="generation", y="fitness", errorbar="sd", color=PATH_COLOR, linewidth=2, ax=ax)
+    ax.set(xlabel="generation", ylabel="fitness of the winner",
+           title=f"mean ± standard deviation of {history['replica'].nunique()} replicas")
+    ax.margins(x=0.01)
+    return ax
+
+
+def plot_confusion(counts, *, ax=None):
+    """Confusion: rows are the truth, in whole percents of the row, with the clips below.
+
+    Parameters
+    ----------
+    counts : DataFrame (K, K)
+        Clips, as of `metrics.confusion`.
+    """
+    ax = _axes(ax, 0.75 * len(counts) + 1.8, 0.7 * len(counts) + 1.4)
+    share = 100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)
+    sns.heatmap(share, annot=True, fmt=".0f", annot_kws={"va": "bottom"}, vmin=0, vmax=100, cmap=SHADES,
+                cbar=False, square=True, linewidths=1, linecolor="#F4F4F4", ax=ax)
+    for percent, clips in zip(list(ax.texts), counts.to_numpy()[share.notna().to_numpy()], strict=True):
+        ax.text(*percent.get_position(), f"{clips}", color=percent.get_color(), ha="center", va="top", size=7)
+    ax.set(xlabel="recognised as  [% of the row, and clips]", ylabel="truth")
+    ax.tick_params(length=0, rotation=0)
+    plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
+    """A metric by protocol: a dot a speaker, thin lines that join a speaker's dots, mean and 95 % interval.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Result rows; as a rule those of one target. A dot is the mean of a speaker's rows, over the seeds.
+    chance : float
+        What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
+    by : str
+        Column whose values stand along the axis.
+    """
+    table = metrics.summary(rows, [by], metric=metric)
+    if by == "protocol":
+        rank = {protocol: place for place, protocol in enumerate(PROTOCOL_COLORS)}
+        table = table.sort_values(by, key=lambda names: names.map(rank), ignore_index=True)
+    speakers = rows[(rows["metric"] == metric) & (rows["speaker"] != "all")]
+    means = speakers.groupby([speakers["target"], "speaker", speakers[by].rename("place")])["value"].mean()
+    values = means.unstack().reindex(columns=table[by])
+    colors = rows.groupby(by)["protocol"].first().map(PROTOCOL_COLORS).fillna(GREY)[table[by]]
+    ax = _axes(ax, max(1.1 * len(table) + 0.8, 5.5), 4.5)
+    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance", zorder=0)
+    ax.plot(values.to_numpy().T, color=IDLE_COLOR, linewidth=0.8, zorder=1)
+    for target, of_target in values.groupby("target"):
+        dot = {"marker": CORPUS_MARKERS.get(target, "P"), "s": 28, "linewidths": 0}
+        for place, (group, color) in enumerate(colors.items()):
+            ax.scatter([place] * len(of_target), of_target[group], color=color, alpha=0.55, **dot)
+        ax.scatter([], [], color=GREY, label=f"{target} speaker", **dot)
+    bar = {"fmt": "o", "markersize": 7, "linewidth": 2, "capsize": 4}
+    ax.errorbar([], [], [], color=GREY, label="mean, 95 % interval", **bar)
+    for place, (row, color) in enumerate(zip(table.itertuples(), colors, strict=True)):
+        if not row.n_speakers:
+            ax.text(place, 0.5, "not run", transform=ax.get_xaxis_transform(), color=GREY, ha="center")
+            continue
+        ax.errorbar(place + 0.2, row.mean, [[row.mean - row.low], [row.high - row.mean]], color=color, **bar)
+        ax.annotate(f"{100 * row.mean:.1f}", (place + 0.2, row.mean), (8, 0), textcoords="offset points",
+                    va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
+    ax.set_xticks(range(len(table)), table[by].str.replace("_", "\n").str.replace("+", "+\n"))
+    ax.set(xlim=(-0.4, len(table) - 0.3), ylabel={"uar": "UAR [%]"}.get(metric, f"{metric} [%]"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    ax.tick_params(axis="x", labelsize="small")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize="small",
+              columnspacing=1, handletextpad=0.4)
+    return ax
+
+
+def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
+    """Gain by source (rows) and target (columns), in points, each with its 95 % interval.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        As of `metrics.paired_difference(..., by=["source", "target"])`.
+    """
+    points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
+    texts = [f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]" for gain, low, high in points.to_numpy()]
+    gain, text = points["difference"].unstack(), pd.Series(texts, points.index).unstack()
+    sources = sorted(gain.index, key=lambda source: (source.count("+"), source))
+    limit = points["difference"].abs().max()
+    ax = _axes(ax, 1.5 * len(gain.columns) + 3, 0.8 * len(gain) + 1.2)
+    ax.set_facecolor("#F4F4F4")
+    sns.heatmap(gain.loc[sources], annot=text.loc[sources], fmt="", vmin=-limit, vmax=limit, cmap="vlag_r",
+                linewidths=1, cbar_kws={"label": label}, ax=ax)
+    ax.set(xlabel="target", ylabel="source")
+    ax.tick_params(length=0, rotation=0)
+    return ax
+
+
+def plot_counts(index, *, ax=None):
+    """Clips of each emotion and speaker of a corpus, with each emotion's sum.
+
+    Parameters
+    ----------
+    index : DataFrame
+        Index table; a clip of several frames counts once.
+    """
+    clips = index.drop_duplicates(["corpus", "clip"])
+    counts = pd.crosstab(clips["emotion"], clips["speaker"])
+    ax = _axes(ax, min(0.32 * counts.shape[1] + 2, 9.5), 0.4 * len(counts) + 1)
+    sns.heatmap(counts, annot=True, fmt="d", annot_kws={"size": 8}, vmin=0, cmap=SHADES, cbar=False,
+                linewidths=1, linecolor="#F4F4F4", ax=ax)
+    ax.set(xlabel="speaker", ylabel="", title="clips")
+    ax.set_yticklabels([f"{emotion} ({n})" for emotion, n in counts.sum(axis=1).items()], rotation=0)
+    ax.tick_params(length=0, labelsize=8)
+    return ax
+
+
+def plot_log_mel(level, *, sampling_rate, hop=0.010, fmin=50.0, fmax=14000.0, ax=None):
+    """Log-mel spectrogram of synthetic sound; one of a real speaker could be turned back into speech.
+
+    Parameters
+    ----------
+    level : array (n_mels, n_frames) [dB]
+        As of `speech.log_mel`, whose settings the keywords repeat: `hop` [s], `fmin`, `fmax` [Hz].
+    """
+    ax = _axes(ax, 7, 3.5)
+    mesh = librosa.display.specshow(
+        level, sr=sampling_rate, hop_length=round(hop * sampling_rate), x_axis="s", y_axis="mel", fmin=fmin,
+        fmax=min(fmax, sampling_rate / 2), cmap="viridis", ax=ax)
+    ax.figure.colorbar(mesh, ax=ax, label="level [dB]")
+    ax.set(xlabel="time [s]", ylabel="frequency [Hz]")
+    return ax
+
+
+def _axes(ax, width, height):
+    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+
+
+def _legend_below(ax, handles):
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=len(handles), frameon=False)
+
+
+def _active(path, n_modules):
+    active = np.zeros((len(path), n_modules), dtype=bool)
+    np.put_along_axis(active, np.asarray(path), True, axis=1)
+    return active
+
+
+# The one geometry of networks: layers 4 apart from left to right, modules 1 apart from the top, radius 0.33.
+
+
+def _network(shape, ax):
+    n_layers, n_modules = shape
+    ax = _axes(ax, 2 * n_layers + 2.4, 0.45 * n_modules + 1.2)
+    for x, name in ((-4, "input"), (4 * n_layers, "head")):
+        ax.text(x, (n_modules - 1) / 2, name, rotation=90, ha="center", va="center", color=GREY,
+                bbox={"boxstyle": "round,pad=0.5", "facecolor": "#F4F4F4", "edgecolor": IDLE_COLOR})
+    for layer in range(n_layers):
+        ax.text(4 * layer, n_modules, f"layer {layer + 1}", ha="center", va="center", color=GREY)
+    everywhere = np.ones(shape, dtype=bool)
+    _modules(everywhere, ax, facecolor="white", edgecolor=IDLE_COLOR, linewidth=1.2, label="modules")
+    ax.set(xlim=(-4.8, 4 * n_layers + 0.8), ylim=(n_modules + 0.5, -0.6), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def _modules(which, ax, **look):
+    layer, module = np.nonzero(which)
+    size = np.full(len(layer), 0.66)
+    ax.add_collection(EllipseCollection(size, size, 0 * size, units="xy", offsets=np.c_[4 * layer, module],
+                                        offset_transform=ax.transData, zorder=2, **look))
+
+
+def _links(use, between, ax, *, width):
+    # `use` (L, M) and `between` (L - 1, M, M) are shares of paths; input and head are one node in the middle.
+    middle, curves, shares = (use.shape[1] - 1) / 2, [], []
+    for layer, share in enumerate([use[:1], *between, use[-1:].T], start=-1):
+        left, right = 4 * layer + 0.33, 4 * layer + 3.67
+        for start, end in np.argwhere(share):
+            y = middle if layer == -1 else start, middle if layer == len(use) - 1 else end
+            points = (left, y[0]), (left + 1.6, y[0]), (right - 1.6, y[1]), (right, y[1])
+            curves.append(Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]))
+            shares.append(float(share[start, end]))
+    ax.add_collection(PathCollection(
+        curves, facecolor="none", edgecolor=[to_rgba(PATH_COLOR, _alpha(share)) for share in shares],
+        linewidth=width * np.array(shares), zorder=1, label="links"))
+
+
+def _alpha(share):
+    return 0.1 + 0.75 * share

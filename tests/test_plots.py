@@ -1,0 +1,213 @@
+"""Plots: each returns the axes it was given and draws what its data say; nothing is shown or left open."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from pathemo import metrics, plots
+
+PATH = np.array([[0, 3], [1, 2], [2, 4]])  # 3 layers of 5 modules
+FROZEN = np.eye(3, 5, dtype=bool)
+
+
+def rows(protocols=("from_scratch", "pathnet"), n_speakers=4, target="savee"):
+    """UAR rows 0.50, 0.51, ... by protocol, speaker and seed."""
+    values = iter(np.arange(50, 100) / 100)
+    return pd.concat([
+        metrics.score_rows(["fear"], ["fear"], [f"{speaker:02d}"], protocol=protocol, target=target,
+                           corpus_version="v", fold="1", seed=seed).assign(value=next(values))
+        for protocol in protocols for speaker in range(n_speakers) for seed in range(2)], ignore_index=True)
+
+
+def differences():
+    return pd.DataFrame({"source": ["emodb+savee", "emodb", "savee"], "target": ["ravdess", "savee", "emodb"],
+                         "difference": [0.031, -0.02, 0.005], "low": [0.01, -0.05, -0.1],
+                         "high": [0.05, 0.01, 0.1]})
+
+
+def index():
+    return pd.DataFrame({"corpus": "own", "clip": ["a", "b", "b", "c"], "speaker": ["1", "1", "1", "2"],
+                         "emotion": ["fear", "fear", "fear", "anger"]})
+
+
+DRAWINGS = {
+    "path": lambda ax: plots.plot_path(PATH, n_modules=5, frozen=FROZEN, ax=ax),
+    "population": lambda ax: plots.plot_population([PATH, PATH[::-1]], n_modules=5, ax=ax),
+    "fitness": lambda ax: plots.plot_fitness(
+        pd.DataFrame({"generation": [0, 0, 1, 1], "replica": [0, 1, 0, 1],
+                      "fitness_first": [0.1, 0.3, 0.8, 0.6], "fitness_second": [0.2, 0.4, 0.5, 0.5]}), ax=ax),
+    "confusion": lambda ax: plots.plot_confusion(
+        metrics.confusion(["anger", "fear", "fear", "fear"], ["anger", "anger", "fear", "sadness"]), ax=ax),
+    "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
+    "transfer": lambda ax: plots.plot_transfer_matrix(differences(), ax=ax),
+    "counts": lambda ax: plots.plot_counts(index(), ax=ax),
+    "log_mel": lambda ax: plots.plot_log_mel(np.zeros((64, 50)), sampling_rate=16000, ax=ax),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_window(monkeypatch):
+    """Pictures of a test go nowhere, a call of show fails, and what the test opened is closed."""
+    plt.switch_backend("agg")
+    monkeypatch.setattr(plt, "show", lambda *_: pytest.fail("show was called"))
+    yield
+    plt.close("all")
+
+
+def drawn(name):
+    return DRAWINGS[name](plt.subplots()[1])
+
+
+def collection(ax, label):
+    return next(artist for artist in ax.collections if artist.get_label() == label)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_given_axes_come_back(name):
+    """A plot draws into the axes it was given and opens no other figure."""
+    _, ax = plt.subplots()
+    assert DRAWINGS[name](ax) is ax
+    assert len(plt.get_fignums()) == 1
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_figure_of_its_own(name):
+    """Without axes a plot makes one figure, and rc settings are as before."""
+    before = mpl.rcParams.copy()
+    ax = DRAWINGS[name](None)
+    assert plt.get_fignums() == [ax.figure.number]
+    assert mpl.rcParams == before
+
+
+def test_style_ends():
+    """The style holds inside its context only."""
+    before = mpl.rcParams["axes.spines.top"]
+    with plots.style():
+        assert not mpl.rcParams["axes.spines.top"]
+    assert mpl.rcParams["axes.spines.top"] == before
+
+
+def test_path_shows_active_and_frozen_modules():
+    """All modules are dots, active ones are outlined and frozen ones filled, each where it is."""
+    ax = drawn("path")
+    assert len(collection(ax, "modules").get_offsets()) == 15
+    active, frozen = collection(ax, "on the path"), collection(ax, "frozen")
+    assert sorted(map(tuple, active.get_offsets())) == [(0, 0), (0, 3), (4, 1), (4, 2), (8, 2), (8, 4)]
+    assert sorted(map(tuple, frozen.get_offsets())) == [(0, 0), (4, 1), (8, 2)]
+    assert len(active.get_facecolor()) == 0
+    assert to_hex(frozen.get_facecolor()[0]) == plots.FROZEN_COLOR.lower()
+
+
+def test_path_links_all_active_modules_of_successive_layers():
+    """Two active modules a layer: 2 links from the input, 4 and 4 between the layers, 2 to the head."""
+    ax = drawn("path")
+    links = collection(ax, "links").get_paths()
+    assert len(links) == 2 + 4 + 4 + 2
+    between = {tuple(np.round(path.vertices[[0, -1]].ravel(), 2)) for path in links[2:6]}
+    assert between == {(0.33, y0, 3.67, y1) for y0 in (0, 3) for y1 in (1, 2)}
+    assert {"input", "head", "layer 1", "layer 2", "layer 3"} <= set(texts(ax))
+
+
+def test_nothing_frozen_is_not_explained():
+    """The legend names frozen modules only when there are some, and can be left out."""
+    ax = plots.plot_path(PATH, n_modules=5)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["on the path"]
+    assert plots.plot_path(PATH, n_modules=5, legend=False).get_legend() is None
+
+
+def test_population_width_is_the_share_of_paths():
+    """A link of both of two paths is drawn twice as wide as a link of one."""
+    ax = plots.plot_population([[[0], [1]], [[0], [2]]], n_modules=3)
+    widths = collection(ax, "links").get_linewidths()  # input to 0, 0 to 1, 0 to 2, 1 to head, 2 to head
+    np.testing.assert_allclose(widths / widths[0], [1, 0.5, 0.5, 0.5, 0.5])
+    assert sorted(map(tuple, collection(ax, "used").get_offsets())) == [(0, 0), (4, 1), (4, 2)]
+
+
+def test_fitness_is_the_mean_of_the_winners():
+    """The line is the mean over replicas of the better competitor."""
+    np.testing.assert_allclose(drawn("fitness").lines[0].get_ydata(), [0.3, 0.7])
+
+
+def test_confusion_prints_row_percents_and_clips():
+    """Each row of the truth is in whole percents with its clips; an emotion never true stays blank."""
+    ax = drawn("confusion")
+    assert texts(ax) == ["100", "0", "0", "33", "33", "33", "1", "0", "0", "1", "1", "1"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["anger", "fear", "sadness"]
+
+
+def test_comparison_shows_speakers_mean_and_chance():
+    """Four speakers a protocol as seed means, joined by a line each; mean as of the summary; chance line."""
+    ax = drawn("comparison")
+    dots = [artist.get_offsets() for artist in ax.collections if len(artist.get_offsets()) == 4]
+    np.testing.assert_allclose(dots[0], [[0, 0.505], [0, 0.525], [0, 0.545], [0, 0.565]])
+    np.testing.assert_allclose(dots[1][:, 0], 1)
+    joined = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_zorder() == 1]
+    np.testing.assert_allclose(joined[0], [0.505, 0.585])
+    assert len(joined) == 4
+    assert "53.5" in texts(ax)
+    chance = next(line for line in ax.lines if line.get_label() == "chance")
+    assert set(chance.get_ydata()) == {1 / 7}
+
+
+def test_comparison_keeps_colours_markers_and_order():
+    """Protocols stand in their order and colours, whatever the order of rows; a corpus has its marker."""
+    ax = plots.plot_comparison(rows(("pathnet", "svm"), target="emodb"), chance=1 / 7)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["svm", "pathnet"]
+    dots = [artist for artist in ax.collections if len(artist.get_offsets()) == 4]
+    assert [to_hex(artist.get_facecolor()[0]) for artist in dots] == [
+        plots.PROTOCOL_COLORS[protocol].lower() for protocol in ("svm", "pathnet")]
+    circle = mpl.markers.MarkerStyle(plots.CORPUS_MARKERS["emodb"])
+    np.testing.assert_allclose(dots[0].get_paths()[0].vertices,
+                               circle.get_path().transformed(circle.get_transform()).vertices)
+
+
+def test_comparison_says_what_was_not_run():
+    """A protocol without a value keeps its place and is marked."""
+    missing = metrics.not_run_rows("savee not found", protocol="fine_tune", target="savee")
+    ax = plots.plot_comparison(pd.concat([rows(), missing], ignore_index=True), chance=1 / 7)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["from\nscratch", "fine\ntune", "pathnet"]
+    assert "not run" in texts(ax)
+
+
+@pytest.mark.parametrize("by", ["target", "source"])
+def test_comparison_along_another_column(by):
+    """Corpora can stand along the axis instead of protocols."""
+    table = pd.concat([rows(["pathnet"]).assign(**{by: corpus}) for corpus in ("ravdess", "emodb")])
+    ax = plots.plot_comparison(table, chance=1 / 7, by=by)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["ravdess", "emodb"]
+
+
+def test_colours_and_markers_are_distinct():
+    """No two protocols share a colour, no two corpora a marker."""
+    for looks in (plots.PROTOCOL_COLORS, plots.CORPUS_MARKERS):
+        assert len(set(looks.values())) == len(looks)
+
+
+def test_transfer_matrix_prints_gains_in_points():
+    """A cell holds gain and interval in points; single sources come first, what was not run stays blank."""
+    ax = drawn("transfer")
+    assert texts(ax) == ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+3.1\n[1.0, 5.0]"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["emodb", "savee", "emodb+savee"]
+
+
+def test_counts_are_of_clips():
+    """A clip of two frames counts once, and each emotion's sum stands beside it."""
+    ax = drawn("counts")
+    assert texts(ax) == ["0", "1", "2", "0"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["anger (1)", "fear (2)"]
+
+
+def test_log_mel_axes_carry_units():
+    """50 frames of 10 ms are half a second, up to half the sampling rate."""
+    ax = drawn("log_mel")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time [s]", "frequency [Hz]")
+    assert ax.get_xlim()[1] == pytest.approx(0.5, abs=0.011)
+    assert ax.get_ylim()[1] == pytest.approx(8000, rel=0.05)
