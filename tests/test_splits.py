@@ -85,7 +85,7 @@ def test_a_stranger_has_no_published_fold():
         splits.published_folds(index_of([*ACTORS, "25"]))
 
 
-@pytest.mark.parametrize("n_speakers, n_folds", [(4, 4), (12, 12), (13, 5), (42, 5)])
+@pytest.mark.parametrize(("n_speakers", "n_folds"), [(4, 4), (12, 12), (13, 5), (42, 5)])
 def test_protocol_follows_the_number_of_speakers(n_speakers, n_folds):
     """Up to 12 speakers each is left out in turn, above that there are five folds."""
     speaker = [f"{k:02d}" for k in range(n_speakers)]
