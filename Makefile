@@ -11,6 +11,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(INSTALLED)  ## install the versions of environment.yml into .venv (redone when the file changes)
+	@echo "the environment is ready in .venv"
 
 # A .venv without a working pip was interrupted while it was made: it is made anew. An interrupted installation goes on.
 # The stamp comes last, so it says that everything is there.
@@ -26,8 +27,9 @@ $(INSTALLED): environment.yml pyproject.toml
 	@echo "installing the pinned versions of environment.yml into .venv (about two minutes)"
 	@awk '/- pip:/ {pins = 1; next} pins {sub(/^ *- /, ""); print}' environment.yml > .venv/requirements.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
-	@$(PYTHON) -c 'import av, cv2, soundfile, torchaudio' || { echo "a system library that the packages load \
-	is missing: the line above names it" >&2; exit 1; }
+	@$(PYTHON) -c 'import av, cv2, soundfile, torchaudio' 2> .venv/import.txt || { \
+	  echo "a package does not load, perhaps for lack of a system library: $$(tail -n 1 .venv/import.txt)" >&2; \
+	  exit 1; }
 	@touch $@
 
 reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) or paper, PATHEMO_DATA=<recordings>
@@ -40,9 +42,9 @@ reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) o
 test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a second run gives the same
 	$(PYTHON) -m pytest -n 2 --doctest-modules pathemo tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-lax notebooks
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks
 	$(PYTHON) -m pathemo run quick
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval reports/quick
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m pathemo lab

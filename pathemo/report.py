@@ -119,7 +119,8 @@ def provenance(parameters, indexes, started):
     started : float
         `time.perf_counter()` at the beginning [s].
     """
-    import torch
+    seconds = time.perf_counter() - started
+    import torch  # takes a second by itself
 
     facts = {"commit": _commit()}
     facts |= {f"parameter {name}": str(value) for name, value in parameters.items()}
@@ -132,7 +133,7 @@ def provenance(parameters, indexes, started):
     facts |= {package: metadata.version(package) for package in PACKAGES}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     facts["device"] = f"{device}, {torch.get_num_threads()} threads, {platform.system()}"
-    facts["duration"] = f"{time.perf_counter() - started:.1f} s"
+    facts["duration"] = f"{seconds:.1f} s"
     folder = _output()
     _write(folder / "provenance" / f"{folder.name}.json", json.dumps(facts))
     return pd.DataFrame({"value": facts})
@@ -392,7 +393,7 @@ def results_tables(rows):
     shown = (rows["metric"] == "uar") | (rows["note"] != "")
     for notebook, part in rows[shown].groupby("notebook", sort=False):
         table = summary(part, by).merge(part.drop_duplicates(by)[[*by, "note"]], on=by)
-        percent = (100 * table[["mean", "low", "high"]]).map("{:.1f}".format)
+        percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
         interval = " [" + percent["low"] + ", " + percent["high"] + "]"
         uar = percent["mean"] + interval.where(table["low"].notna(), "")
         table["uar"] = uar.where(table["n_speakers"] > 0, table["note"])

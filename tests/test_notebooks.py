@@ -1,0 +1,148 @@
+"""The contract of the notebooks: what every one of them keeps to."""
+
+import ast
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+HEADINGS = ["Question", "Parameters", "Setup", "Data", "Method", "Results", "Check", "Provenance"]
+TAGS = {"parameters", "keep_output", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
+ABSOLUTE = re.compile(r"(?<![\w.:/~])/(home|root|tmp|usr|Users|mnt|opt|var|work)/|[A-Z]:\\\\")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def parsed(cell):
+    """Syntax tree of a cell; lines for IPython alone are left out."""
+    return ast.parse("\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith("%")))
+
+
+def test_the_eight_headings(notebook):
+    """A title, then the same eight headings in the same order, and no other of their level."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert notebook.cells[0].source.startswith("# ")
+    assert re.findall(r"^## (.+?)\s*$", text, re.MULTILINE) == HEADINGS
+
+
+def test_one_cell_of_parameters(notebook):
+    """One cell is tagged parameters: lines `name = literal  # meaning`, data synthetic by default."""
+    [cell] = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    for line in cell.source.splitlines():
+        assert re.fullmatch(r"[a-z]\w* = .+?  # .+", line), line
+    defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in parsed(cell).body}
+    assert all(type(value) in (bool, int, float, str, list, dict) for value in defaults.values())
+    assert defaults.get("data", "synthetic") == "synthetic"
+
+
+def test_a_notebook_tells_and_the_module_does(code):
+    """No class, at most one def, no cell above 25 lines, and half of the cells have at most 5."""
+    trees = [node for cell in code for node in ast.walk(parsed(cell))]
+    assert not [node.name for node in trees if isinstance(node, ast.ClassDef)]
+    assert len([node.name for node in trees if isinstance(node, ast.FunctionDef)]) <= 1
+    lengths = [len(cell.source.splitlines()) for cell in code]
+    assert max(lengths) <= 25
+    assert median(lengths) <= 5
+
+
+def test_words_before_code(notebook):
+    """At least 5 words of prose for a line of code."""
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    lines = sum(len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code")
+    assert words >= 5 * lines
+
+
+def test_nothing_of_this_machine(notebook):
+    """No absolute path, no installation, no blanket filter of warnings."""
+    for cell in notebook.cells:
+        assert not ABSOLUTE.search(cell.source), cell.source
+        if cell.cell_type == "code":
+            assert "pip install" not in cell.source
+            assert not re.search(r"filterwarnings\(\s*.ignore.\s*\)", cell.source)
+
+
+def test_rows_and_figures_go_through_the_report(code):
+    """Rows are saved once, and no figure is shown or saved but by `report.save_figure`, with its description."""
+    source = "\n".join(cell.source for cell in code)
+    assert source.count("save_rows(") <= 1
+    assert ".savefig(" not in source
+    assert "plt.show(" not in source
+    assert source.count("save_figure(") == source.count("alt=")
+
+
+def test_known_tags(notebook):
+    """Only tags that papermill, nbval and nbstripout know, so a misspelt one is found."""
+    for cell in notebook.cells:
+        assert tags(cell) <= TAGS
+        assert ("nbval-check-output" in tags(cell)) == ("keep_output" in tags(cell))
+
+
+def test_stored_outputs_are_those_of_check_cells(code):
+    """Check cells keep their outputs, without pictures; all others are stripped."""
+    for cell in code:
+        assert bool(cell.outputs) == ("keep_output" in tags(cell)), cell.source
+        for output in cell.outputs:
+            assert output.output_type in ("stream", "execute_result", "display_data")
+            assert "image/png" not in output.get("data", {})
+            assert not ABSOLUTE.search(str(output))
+
+
+def test_something_is_checked(code):
+    """The notebook has a check cell with stored outputs."""
+    assert any("nbval-check-output" in tags(cell) for cell in code)
+
+
+def test_executed_in_order(code):
+    """Stored counts are 1..n: the notebook was run from top to bottom before it was stored."""
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_ends_with_provenance(notebook):
+    """The last cell is provenance, whose output differs from run to run."""
+    assert "provenance(" in notebook.cells[-1].source
+    assert "nbval-ignore-output" in tags(notebook.cells[-1])
+
+
+def test_kernel(notebook):
+    """The kernel is python3, the one of the environment, whatever its name on the author's machine."""
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_profiles_run_every_notebook_in_order(profile):
+    """A profile lists all notebooks by their numbers; quick runs each with its defaults."""
+    settings = yaml.safe_load((PROJECT / "reports" / f"{profile}.yaml").read_text(encoding="utf-8"))
+    if not NOTEBOOKS:
+        pytest.skip("no notebooks yet")
+    assert list(settings["notebooks"]) == [path.stem for path in NOTEBOOKS]
+    assert settings["data"] == {"quick": "synthetic", "paper": "recorded"}[profile]
+
+
+PAPER = [path for path in sorted((PROJECT / "reports" / "paper").rglob("*.*")) if ".staging" not in path.parts]
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_the_committed_study_is_light_and_anonymous(path):
+    """Below 1 MB a file; no path of a machine, no recording, no video."""
+    assert path.stat().st_size < 1_000_000
+    if path.suffix in (".ipynb", ".html", ".json", ".csv", ".md"):
+        text = path.read_text(encoding="utf-8")
+        assert not ABSOLUTE.search(text), ABSOLUTE.search(text)
+        assert not re.search(r"data:(audio|video)/|\"(audio|video)/", text)

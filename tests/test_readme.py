@@ -1,0 +1,74 @@
+"""What README.md says is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pathemo import report
+from pathemo.__main__ import COMMANDS
+
+PROJECT = Path(__file__).parents[1]
+README = PROJECT / "README.md"
+
+
+@pytest.fixture(scope="module")
+def text():
+    if not README.is_file():
+        pytest.skip("no README.md yet")
+    return README.read_text(encoding="utf-8")
+
+
+def code_of(text):
+    """All code of the text: fenced blocks and words in backticks."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    return "\n".join(blocks + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+
+
+def test_make_targets_exist(text):
+    """Every `make TARGET` of the README is a target of the Makefile, and every target is explained there."""
+    targets = set(re.findall(r"^([a-z]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", code_of(text))) <= targets
+    assert {"reports", "test", "lab", "check"} <= set(re.findall(r"\bmake ([a-z]+)", code_of(text)))
+
+
+def test_commands_exist(text):
+    """Every `python -m pathemo VERB` of the README is a command; profiles and corpora that it names exist."""
+    from pathemo.corpora import CORPORA
+
+    uses = re.findall(r"python -m pathemo (\w+)(?: (\w+))?", code_of(text))
+    assert {verb for verb, _ in uses} <= set(COMMANDS)
+    for verb, name in uses:
+        if verb == "run":
+            assert (PROJECT / "reports" / f"{name}.yaml").is_file()
+        if verb == "fetch" and name.islower():
+            assert name in CORPORA
+
+
+def test_paths_exist(text):
+    """Every file or folder that the README links to, or shows in its tree, is there."""
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    tree = [path.rstrip("/") for path in re.findall(r"^([\w./-]+)(?:  |/$)", "\n".join(trees(text)), re.MULTILINE)]
+    assert tree, "the README shows no tree: a ```text block whose lines begin with a path"
+    missing = [path for path in {*links, *tree} - {""} if not (PROJECT / path).exists()]
+    assert not missing
+
+
+def trees(text):
+    return [block for block in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if "notebooks" in block]
+
+
+def test_python_examples_are_python(text):
+    """Every Python block of the README compiles and imports what is there."""
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        compile(block, "README.md", "exec")
+        imports = "\n".join(re.findall(r"^(?:from|import) .+$", block, re.MULTILINE))
+        subprocess.run([sys.executable, "-c", imports], check=True, cwd=PROJECT)
+
+
+def test_results_table_is_that_of_the_rows(text, monkeypatch):
+    """The table between the markers is what reports/paper gives."""
+    monkeypatch.chdir(PROJECT)
+    report.readme(check=True)
