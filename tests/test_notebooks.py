@@ -32,7 +32,8 @@ def tags(cell):
 
 def parsed(cell):
     """Syntax tree of a cell; lines for IPython alone are left out."""
-    return ast.parse("\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith("%")))
+    lines = cell.source.splitlines()
+    return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith("%")))
 
 
 def test_the_eight_headings(notebook):
@@ -79,7 +80,7 @@ def test_nothing_of_this_machine(notebook):
 
 
 def test_rows_and_figures_go_through_the_report(code):
-    """Rows are saved once, and no figure is shown or saved but by `report.save_figure`, with its description."""
+    """Rows are saved once; figures are shown and saved by `report.save_figure` alone, with a description."""
     source = "\n".join(cell.source for cell in code)
     assert source.count("save_rows(") <= 1
     assert ".savefig(" not in source
@@ -135,7 +136,7 @@ def test_profiles_run_every_notebook_in_order(profile):
     assert settings["data"] == {"quick": "synthetic", "paper": "recorded"}[profile]
 
 
-PAPER = [path for path in sorted((PROJECT / "reports" / "paper").rglob("*.*")) if ".staging" not in path.parts]
+PAPER = sorted(path for path in (PROJECT / "reports" / "paper").glob("**/[!.]*.*") if path.is_file())
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.relative_to(PROJECT).as_posix())

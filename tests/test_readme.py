@@ -50,14 +50,10 @@ def test_commands_exist(text):
 def test_paths_exist(text):
     """Every file or folder that the README links to, or shows in its tree, is there."""
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    tree = [path.rstrip("/") for path in re.findall(r"^([\w./-]+)(?:  |/$)", "\n".join(trees(text)), re.MULTILINE)]
-    assert tree, "the README shows no tree: a ```text block whose lines begin with a path"
-    missing = [path for path in {*links, *tree} - {""} if not (PROJECT / path).exists()]
-    assert not missing
-
-
-def trees(text):
-    return [block for block in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if "notebooks" in block]
+    blocks = [block for block in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if "notebooks/" in block]
+    assert len(blocks) == 1, "one ```text block is the tree; its lines begin with a path"
+    tree = re.findall(r"^([\w.][\w./-]*)", blocks[0], re.MULTILINE)
+    assert [path for path in [*links, *tree] if not (PROJECT / path).exists()] == []
 
 
 def test_python_examples_are_python(text):
