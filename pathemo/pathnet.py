@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from .evolution import Population
 
-CHUNK_BYTES = 8e6  # replicas are trained a few at a time, so that their active modules stay in the processor's cache
+CHUNK_BYTES = 24e6  # replicas are trained a few at a time, so that their active modules stay in the processor's cache
 NOISE_LEVELS = 256  # dropout masks are drawn as bytes, so probabilities are multiples of 1/256
 
 
@@ -188,21 +188,20 @@ class PathNet:
         return torch.bmm(inputs[-1], head), inputs, outputs
 
     def _backward(self, delta, inputs, outputs, active, head, trained, dropped=None):
-        """Return the gradients of the head and of the active modules, by hand; autograd is their oracle in the tests.
+        """Fill the gradients of the active modules, by hand; autograd is their oracle in the tests.
 
         delta : (r, B, K), the gradient of the loss by the logits.
-        trained : list of L tensors (r, 1, N * width), 0 where a module is frozen, else 1.
+        trained : list of L tensors (r, 1, N * width), 0 where a module is frozen, else 1; None where none is.
         """
-        gradients = [torch.bmm(inputs[-1].mT, delta)]
         upstream = torch.bmm(delta, head[:, :-1].mT)
         for layer in reversed(range(self.n_layers)):
             if dropped is not None:
                 upstream = upstream * dropped[layer]
-            through = upstream.repeat(1, 1, self.n_active) * (outputs[layer] > 0)
-            gradients.append(torch.bmm(inputs[layer].mT, through * trained[layer]))
+            through = (outputs[layer] > 0) * upstream.repeat(1, 1, self.n_active)
+            learning = through if trained[layer] is None else through * trained[layer]
+            torch.bmm(inputs[layer].mT, learning, out=active[layer].grad)
             if layer:
                 upstream = torch.bmm(through, active[layer][:, :-1].mT)
-        return gradients[0], gradients[:0:-1]
 
     def _chunks(self):
         """Yield slices of replicas whose active modules, with gradients and moments, fit the cache."""
@@ -248,11 +247,11 @@ class PathNet:
             dropped = self._draw_dropout(replicas, steps, batch_size, dropout)
             active, places = self._check_out(replicas, paths)
             head = self.heads[task][replicas].clone()
-            trained = [
-                (~self.frozen[at, layer, modules]).float().repeat_interleave(self.width, 1)[:, None]
-                for layer, (at, modules) in enumerate(places)
-            ]
-            stepper = self._stepper([head] if head_only else [head, *active], optimiser, learning_rate, momentum)
+            trained = [self._trained(layer, place) for layer, place in enumerate(places)]
+            learning = [head] if head_only else [head, *active]
+            for weights in learning:
+                weights.grad = torch.empty_like(weights)
+            stepper = self._stepper(learning, optimiser, learning_rate, momentum)
             n_right, total = 0, 0
             for step in range(steps):
                 x = examples.standardised(rows[step], replicas)
@@ -265,18 +264,20 @@ class PathNet:
                 n_right += (logits.argmax(2) == truth).sum(1)
                 goal = right * (1 - label_smoothing) + label_smoothing / logits.shape[2]
                 delta = (log_posterior.exp() - goal) / batch_size
-                if head_only:
-                    head.grad = torch.bmm(inputs[-1].mT, delta)
-                else:
-                    head.grad, gradients = self._backward(delta, inputs, outputs, active, head, trained, masks)
-                    for weights, gradient in zip(active, gradients, strict=True):
-                        weights.grad = gradient
+                torch.bmm(inputs[-1].mT, delta, out=head.grad)
+                if not head_only:
+                    self._backward(delta, inputs, outputs, active, head, trained, masks)
                 stepper.step()
             self._check_in(active, places)
             self.heads[task][replicas] = head
             accuracy[replicas] = n_right.cpu() / (steps * batch_size)
             loss[replicas] = total.cpu() / (steps * batch_size)
         return accuracy, loss
+
+    def _trained(self, layer, place):
+        """Return 1 for the units of active modules that learn and 0 for frozen ones (r, 1, N * width); None if all do."""
+        frozen = self.frozen[place[0], layer, place[1]]
+        return (~frozen).float().repeat_interleave(self.width, 1)[:, None] if frozen.any() else None
 
     @staticmethod
     def _stepper(parameters, optimiser, learning_rate, momentum):

@@ -8,13 +8,20 @@ is learned once a fold, from the fold's training speakers alone.
 Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al. 2017 for PathNet.
 """
 
+import hashlib
+import os
+from pathlib import Path
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
+import pooch
+from sklearn.base import clone
+from tqdm.auto import tqdm
 
-from . import metrics
-from .pathnet import Evolution, Examples, PathNet, evolve
+from . import metrics, splits
+from .pathnet import Examples, PathNet, evolve
 
 
 class Task(NamedTuple):
@@ -34,14 +41,38 @@ class Task(NamedTuple):
         return np.unique(self.emotion)
 
 
+def task(name, index, features, *, inputs="plain"):
+    """Return a corpus as a `Task`, with the study's folds where its speakers are known.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `pathemo.corpora.load` or `from_table`.
+    features : float array (n, d)
+        A row a clip, from `pathemo.speech.functionals` for instance.
+    inputs : {"plain", "speaker-normalised"}
+        The second scales the features of each speaker by that speaker's own unlabelled clips.
+    """
+    if inputs not in ("plain", "speaker-normalised"):
+        raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
+    known = index["speaker"].notna().all()
+    if inputs == "speaker-normalised":
+        features = splits.speaker_normalise(features, index["speaker"])
+    return Task(
+        name, np.asarray(features, np.float32), index["emotion"].to_numpy(str),
+        index["speaker"].fillna("").to_numpy(str), tuple(splits.folds_for(index)) if known else (),
+        index.attrs.get("version", ""), inputs,
+    )  # fmt: skip
+
+
 class Outcome(NamedTuple):
     """What a protocol reached: result rows, and the posteriors that they were counted from."""
 
     rows: pd.DataFrame
     posteriors: np.ndarray  # (n_seeds, n, K), of each clip when its speaker was in the test fold
-    paths: np.ndarray  # (n_seeds, n_folds, L, N) the target's
+    paths: np.ndarray | None  # (n_seeds, n_folds, L, N) the target's; None where there is no network
     source_paths: dict  # source name -> (n_seeds, L, N)
-    evolution: Evolution | None = None  # the target's
+    history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.pathnet.Evolution`
 
 
 def from_scratch(target, sources=(), **settings):
@@ -66,6 +97,18 @@ def pathnet(target, sources=(), **settings):
     """
     protocol = "pathnet" if sources else "pathnet_scratch"
     return _study(protocol, target, sources, evolving=True, **settings)
+
+
+def baseline(target, sources=(), *, model, protocol):
+    """Return the outcome of a scikit-learn classifier on the target's folds; its posteriors are 0 or 1.
+
+    `model` is cloned for each fold; `protocol` is the name that its result rows carry.
+    """
+    posteriors = np.full((1, len(target.emotion), len(target.emotions)), np.nan)
+    for fold in target.folds:
+        fitted = clone(model).fit(target.features[fold.train], target.emotion[fold.train])
+        posteriors[0, fold.test] = fitted.predict(target.features[fold.test])[:, None] == target.emotions
+    return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors, None, {})
 
 
 def _fixed_path(protocol, target, sources, *, n_active=3, n_modules=None, **settings):
@@ -106,7 +149,7 @@ def _study(
                 net, task.name, examples, generations=generations, minibatches=minibatches,
                 population_size=population_size, fitness=fitness, progress=progress, **training,
             )  # fmt: skip
-            return evolution.best, evolution
+            return evolution.best, evolution.history
         path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
         net.train(task.name, path, examples, steps=steps, **options, **training)
         return path, None
@@ -120,11 +163,11 @@ def _study(
             net.reinitialise()
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
     examples = _examples(target, [fold.train for _ in seeds for fold in target.folds], device)
-    paths, evolution = learn(target, examples, head_only=head_only)
+    paths, history = learn(target, examples, head_only=head_only)
     tests = [fold.test for _ in seeds for fold in target.folds]
     posteriors = _gather(net.predict(target.name, paths, examples, tests), tests, len(seeds), target)
     rows = score(target, posteriors, seeds, protocol=protocol, source="+".join(s.name for s in sources))
-    return Outcome(rows, posteriors, paths.reshape(len(seeds), -1, n_layers, n_active), source_paths, evolution)
+    return Outcome(rows, posteriors, paths.reshape(len(seeds), -1, n_layers, n_active), source_paths, history)
 
 
 def _seed(seed, *names):
@@ -159,3 +202,39 @@ def score(task, posteriors, seeds, *, protocol, source=""):
         tested = np.concatenate([fold.test for fold in task.folds])
         rows.append(metrics.pooled_rows(task.emotion[tested], prediction[tested], seed=seed, **key))
     return pd.concat(rows, ignore_index=True)
+
+
+def run_all(jobs, *, n_jobs=1):
+    """Yield the outcome of each job, in order; one that was finished before comes from the disk.
+
+    Parameters
+    ----------
+    jobs : list of (protocol, target, sources, settings)
+        `settings` is a dict of keyword arguments; jobs are independent of each other.
+    n_jobs : int
+        Processes, each with one thread: the replicas of a job are stacked, so jobs are what runs side by side.
+
+    Notes
+    -----
+    Outcomes are kept in the cache folder (environment variable PATHEMO_CACHE, else the user's cache) by
+    protocol, data, settings and the code of this engine, so an interrupted study goes on where it was.
+    """
+    folder = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
+    kept = joblib.Memory(folder / "outcomes", verbose=0).cache(_run)
+    code = _engine_version()
+    running = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+        joblib.delayed(kept)(protocol.__name__, target, tuple(sources), settings, code)
+        for protocol, target, sources, settings in jobs
+    )
+    return tqdm(running, total=len(jobs), desc="jobs", unit="job")
+
+
+def _run(protocol, target, sources, settings, code):
+    return globals()[protocol](target, sources, **settings)
+
+
+def _engine_version():
+    """Return a digest of the code that outcomes depend on."""
+    here = Path(__file__).parent
+    files = [here / f"{name}.py" for name in ("evolution", "pathnet", "transfer", "metrics")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
