@@ -15,7 +15,7 @@ env: $(INSTALLED)  ## install the versions of environment.yml into .venv (redone
 
 # A .venv without a working pip was interrupted while it was made: it is made anew. An interrupted installation goes on.
 # The stamp comes last, so it says that everything is there.
-$(INSTALLED): environment.yml pyproject.toml
+$(INSTALLED): environment.yml
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
 	  for python in python3 python3.13 python3.12 python3.11 python3.14 python ""; do \
 	    test -z "$$python" && break; \
@@ -42,9 +42,9 @@ reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) o
 test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a second run gives the same
 	$(PYTHON) -m pytest -n 2 --doctest-modules pathemo tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks/*.ipynb
 	$(PYTHON) -m pathemo run quick
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick/*.ipynb
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m pathemo lab
@@ -53,7 +53,7 @@ bench: $(INSTALLED)  ## time the engine and the speech features
 	@for file in tests/benchmarks/*.py; do $(PYTHON) $$file || exit 1; done
 
 check: $(INSTALLED)  ## lint, stored outputs of the notebooks, results table of the README
-	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff check --output-format concise .
 	$(PYTHON) -m nbstripout --verify --keep-count notebooks/*.ipynb
 	$(PYTHON) -m pathemo readme --check
 

@@ -354,7 +354,8 @@ def _anonymous(notebook):
     text = nbformat.writes(notebook)
     places = {"DATA": data_root().resolve(), "PROJECT": project(), "PYTHON": sys.prefix, "HOME": Path.home()}
     for word, place in places.items():
-        text = text.replace(json.dumps(str(place))[1:-1], word)
+        if len(Path(place).parts) > 1:  # some accounts have / for a home
+            text = text.replace(json.dumps(str(place))[1:-1], word)
     return nbformat.reads(text, as_version=4)
 
 
