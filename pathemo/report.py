@@ -101,8 +101,8 @@ def rows(*notebooks, profile=None):
     files = {path.stem: path for path in sorted((project() / "reports" / profile / "rows").glob("*.csv"))}
     notebooks = notebooks or tuple(files)
     if not notebooks or set(notebooks) - set(files):
-        raise FileNotFoundError(f"reports/{profile} has rows of {', '.join(files) or 'no notebook'}, not of "
-                                f"{', '.join(notebooks) or 'any'}: python -m pathemo run {profile}")
+        wanted = ", ".join(notebooks) or "any notebook"
+        raise FileNotFoundError(f"reports/{profile} has no rows of {wanted}: python -m pathemo run {profile}")
     tables = [read_rows(files[name]).assign(notebook=name) for name in notebooks]
     return pd.concat(tables, ignore_index=True)
 
