@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 from unittest import mock
 
@@ -79,15 +80,20 @@ def save_figure(figure, name, *, alt):
     """
     import matplotlib.pyplot as plt
     from IPython.display import Image
+    from PIL import Image as Picture
+    from PIL.PngImagePlugin import PngInfo
 
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"figure name {name!r}: letters, digits and underscores only")
     folder = _output()
     path = folder / "figures" / f"{folder.name}_{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The file carries the description, which the index page reads back.
-    figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None, "Description": alt})
+    drawn, about = BytesIO(), PngInfo()
+    figure.savefig(drawn, dpi=130, bbox_inches="tight")
     plt.close(figure)
+    about.add_itxt("Description", alt)  # the index page reads it back
+    # 256 colours make a third of the size, and a report is to stay light.
+    Picture.open(drawn).convert("RGB").quantize(256, dither=0).save(path, optimize=True, pnginfo=about)
     return Image(path.read_bytes(), format="png", alt=alt)
 
 

@@ -117,7 +117,7 @@ def test_result_rows_come_back(finished, monkeypatch):
     assert rows["value"].tolist() == [0.5] * 4
     header = (folder / "results.csv").read_text().splitlines()[0]
     assert header == ",".join(["notebook", *ROW_COLUMNS])
-    with pytest.raises(FileNotFoundError, match="01_one"):
+    with pytest.raises(FileNotFoundError, match="02_two"):
         report.rows("02_two", profile="small")
 
 
