@@ -338,7 +338,7 @@ def _execute(profile, settings, digest, folder, name):
     nbformat.write(notebook, path)
     _write(staging / f"{name}.html", _page(notebook, profile, settings["data"]))
     facts = staging / "provenance" / f"{name}.json"
-    figures = sorted(staging.glob("figures/*.png"))
+    figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
     more = [file.relative_to(staging).as_posix() for file in [*figures, *staging.glob("rows/*.csv")]]
     state = {
         "digest": digest,
