@@ -1,10 +1,10 @@
-"""PathNet transfer for emotion recognition: corpora, features, the super-network, and the protocols compared."""
+"""PathNet transfer for emotion recognition: corpora, features, the network, the protocols compared."""
 
 from importlib import import_module
 
 __version__ = "0.1.0"
 
-_HOME = {"PathNet": "pathnet", "evolve": "pathnet"}
+_HOME = {"PathNet": "pathnet", "evolve": "evolution"}
 
 
 def __getattr__(name):

@@ -165,6 +165,21 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     return table.reset_index(drop=not by)
 
 
+def verdict(differences, *, level=0.05):
+    """Sentence that counts what `paired_difference` found, p-values corrected by Holm over all its rows.
+
+    >>> found = pd.DataFrame({"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01],
+    ...                       "p": [0.01, 0.4]})
+    >>> verdict(found)
+    '+0.5 points on average over 2 comparisons; better in 1, worse in 0, undecided in 1; 1 significant at 5 %'
+    """
+    better, worse = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
+    mean, n = 100 * differences["difference"].mean(), len(differences)
+    return (f"{mean:+.1f} points on average over {n} comparisons; better in {better}, worse in {worse}, "
+            f"undecided in {n - better - worse}; "
+            f"{(holm(differences['p']) < level).sum()} significant at {level:.0%}".replace("%", " %"))
+
+
 def holm(p):
     """Holm's adjusted p-values, in the order given: each at most 0.05 keeps the family's error rate at 5 %.
 

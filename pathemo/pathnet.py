@@ -10,16 +10,10 @@ Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatch
 Source: Fernando et al. 2017, arXiv 1701.08734.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
-from .evolution import Population
-
-CHUNK_BYTES = 24e6  # replicas are trained a few at a time, so that their active modules stay in the processor's cache
+CHUNK_BYTES = 24e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
 NOISE_LEVELS = 256  # dropout masks are drawn as bytes, so probabilities are multiples of 1/256
 
 
@@ -36,7 +30,7 @@ class Examples:
     """
 
     def __init__(self, features, labels, rows, *, device="cpu"):
-        features = np.asarray(features, dtype=np.float32)
+        features = np.array(features, dtype=np.float32)
         if not np.isfinite(features).all():
             bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
             raise ValueError(f"features of {len(bad)} rows are not finite, the first is row {bad[0]}")
@@ -50,7 +44,7 @@ class Examples:
         self.scale = torch.as_tensor(np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0), device=device)
 
     def standardised(self, rows, replicas):
-        """Return the features at `rows` (r, B) scaled for each replica, with a last column of ones (r, B, d + 1)."""
+        """Return features at `rows` (r, B), scaled for each replica, with a column of ones (r, B, d + 1)."""
         x = torch.ones(*rows.shape, self.features.shape[1] + 1, device=self.features.device)
         gathered = self.features[rows.flatten()].view(*rows.shape, -1)
         torch.mul(gathered.sub_(self.mean[replicas, None]), self.scale[replicas, None], out=x[..., :-1])
@@ -85,8 +79,8 @@ class PathNet:
     seeds : list of R ints or numpy.random.SeedSequence
         One a replica; all its draws (weights, minibatches, dropout) come from it.
     n_layers, n_modules, n_active, width : int
-        L layers of M modules of `width` units, N of them active. The defaults are those that re-implementations
-        quote for the MNIST experiment of Fernando et al. 2017.
+        L layers of M modules of `width` units, N of them active. The defaults are those that
+        re-implementations quote for the MNIST experiment of Fernando et al. 2017.
 
     Attributes
     ----------
@@ -122,13 +116,13 @@ class PathNet:
         return [self.n_features] + [self.width] * (self.n_layers - 1)
 
     def _draw_weights(self, shape):
-        """Return fresh weights (R, ..., d_in + 1, width), uniform within 1 / sqrt(d_in) as in torch.nn.Linear."""
+        """Return fresh weights (R, ..., d_in + 1, width), within 1 / sqrt(d_in) as in torch.nn.Linear."""
         *front, d, width = shape
         drawn = [g.random((*front, d + 1, width), dtype=np.float32) for g in self.generators]
         return torch.as_tensor((2 * np.stack(drawn) - 1) / np.float32(np.sqrt(d)), device=self.device)
 
     def parameters_on_path(self):
-        """Return how many numbers a path trains, heads aside: N * sum of (d_in + 1) * width over the layers."""
+        """Return how many numbers a path trains, heads aside: N times the sum of (d_in + 1) * width."""
         return self.n_active * sum((d + 1) * self.width for d in self._inputs())
 
     def add_head(self, task, n_emotions):
@@ -151,7 +145,7 @@ class PathNet:
             self.layers[layer] = torch.where(keep, self.layers[layer], fresh)
 
     def repeat(self, seeds):
-        """Return a new PathNet with each replica copied len(seeds) / R times in a row, each copy on a seed of its own.
+        """Return a PathNet with each replica copied len(seeds) / R times in a row, each copy on its own seed.
 
         A source task learned once a seed serves all folds of the target this way.
         """
@@ -166,18 +160,19 @@ class PathNet:
         return net
 
     def _check_out(self, replicas, paths):
-        """Return the active modules of each layer side by side, (r, d_in + 1, N * width), and their places."""
+        """Return each layer's active modules side by side, (r, d_in + 1, N * width), and their places."""
         at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
-        places = [(at, torch.as_tensor(paths[replicas, layer], device=self.device)) for layer in range(self.n_layers)]
-        active = [bank[place].transpose(1, 2).flatten(2) for bank, place in zip(self.layers, places, strict=True)]
-        return active, places
+        modules = torch.as_tensor(paths[replicas], device=self.device)
+        places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
+        banks = zip(self.layers, places, strict=True)
+        return [bank[place].transpose(1, 2).flatten(2) for bank, place in banks], places
 
     def _check_in(self, active, places):
         for bank, weights, place in zip(self.layers, active, places, strict=True):
             bank[place] = weights.unflatten(2, (self.n_active, self.width)).transpose(1, 2)
 
     def _forward(self, x, active, head, dropped=None):
-        """Return logits (r, B, K), the input of every layer and head, and the modules' outputs (r, B, N * width)."""
+        """Return logits (r, B, K), inputs of layers and head, and outputs of modules (r, B, N * width)."""
         inputs, outputs = [x], []
         for layer, weights in enumerate(active):
             outputs.append(torch.bmm(inputs[-1], weights).relu_())
@@ -211,8 +206,8 @@ class PathNet:
             yield slice(start, min(start + size, self.n_replicas))
 
     def train(
-        self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam", momentum=0.9,
-        dropout=0.0, label_smoothing=0.0, balanced=True, head_only=False,
+        self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam",
+        momentum=0.9, dropout=0.0, label_smoothing=0.0, balanced=True, head_only=False,
     ):  # fmt: skip
         """Train the modules on `paths` and the head of `task`; return accuracy and loss over the minibatches.
 
@@ -256,7 +251,7 @@ class PathNet:
             for step in range(steps):
                 x = examples.standardised(rows[step], replicas)
                 truth = labels[rows[step]]
-                masks = None if dropped is None else dropped[step]
+                masks = None if dropped is None else dropped[step] / (1 - dropout)
                 logits, inputs, outputs = self._forward(x, active, head, masks)
                 right = torch.zeros_like(logits).scatter_(2, truth[..., None], 1.0)
                 log_posterior = logits.log_softmax(2)
@@ -275,7 +270,7 @@ class PathNet:
         return accuracy, loss
 
     def _trained(self, layer, place):
-        """Return 1 for the units of active modules that learn and 0 for frozen ones (r, 1, N * width); None if all do."""
+        """Return 1 for units that learn and 0 for frozen ones (r, 1, N * width); None if all learn."""
         frozen = self.frozen[place[0], layer, place[1]]
         return (~frozen).float().repeat_interleave(self.width, 1)[:, None] if frozen.any() else None
 
@@ -288,7 +283,7 @@ class PathNet:
         raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
 
     def _draw_dropout(self, replicas, steps, batch_size, dropout):
-        """Return masks (T, L, r, B, width), 0 for a dropped unit and 1 / (1 - p) for a kept one; None without dropout."""
+        """Return masks (T, L, r, B, width), false where a unit is dropped; None without dropout."""
         if not dropout:
             return None
         shape = (steps, self.n_layers, batch_size, self.width)
@@ -296,9 +291,7 @@ class PathNet:
             np.frombuffer(self.generators[r].bytes(int(np.prod(shape))), np.uint8).reshape(shape)
             for r in range(replicas.start, replicas.stop)
         ]
-        threshold = round(dropout * NOISE_LEVELS)
-        kept = torch.as_tensor(np.stack(drawn, axis=2), device=self.device) >= threshold
-        return kept * (NOISE_LEVELS / (NOISE_LEVELS - threshold))
+        return torch.as_tensor(np.stack(drawn, axis=2), device=self.device) >= round(dropout * NOISE_LEVELS)
 
     def predict(self, task, paths, examples, rows=None):
         """Return the posteriors of each replica for its own rows: list of R float arrays (n_rows, K).
@@ -317,81 +310,3 @@ class PathNet:
             chunk = logits.softmax(2).cpu().numpy()
             posteriors += [p[: len(r)] for p, r in zip(chunk, of_chunk, strict=True)]
         return posteriors
-
-
-class Evolution(NamedTuple):
-    """What `evolve` found: the best path of each replica, the last population, and its history as rows."""
-
-    best: np.ndarray  # (R, L, N)
-    population: Population
-    history: pd.DataFrame  # generation, replica, fitness_first, fitness_second, winner, steps, frozen_share
-
-
-def evolve(
-    net, task, examples, *, generations, population_size=16, minibatches=50, fitness="train", development=None,
-    progress=False, **training,
-):  # fmt: skip
-    """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
-
-    In each generation, in every replica, two genotypes of the population are drawn, each is trained for
-    `minibatches` steps, and a mutated copy of the winner takes the loser's place.
-
-    Parameters
-    ----------
-    net : PathNet
-    task : str
-        Must have a head: `net.add_head(task, n_emotions)`.
-    examples : Examples
-    generations : int
-        Tournaments a replica; the budget is generations * 2 * minibatches gradient steps.
-    fitness : {"train", "dev"}
-        "train" is the paper's: accuracy over the minibatches of the tournament. "dev" is UAR on the rows
-        `development`, which are speakers held out of the training part.
-    development : list of R int arrays, optional
-    **training
-        Passed to `PathNet.train`.
-
-    Source: Fernando et al. 2017, section 2.2; the best path is the one of highest fitness when it last competed.
-    """
-    if fitness not in ("train", "dev"):
-        raise ValueError(f"fitness = {fitness!r}: choose 'train' or 'dev'")
-    if fitness == "dev" and development is None:
-        raise ValueError("fitness = 'dev' needs the rows of development speakers of each replica: development=[...]")
-    population = Population(
-        net.generators, size=population_size, n_layers=net.n_layers, n_modules=net.n_modules, n_active=net.n_active
-    )
-    replicas = np.arange(net.n_replicas)
-    history = []
-    for generation in tqdm(range(generations), desc=task, unit="generation", disable=not progress):
-        pairs = population.draw()
-        reached = np.zeros(pairs.shape)
-        for competitor in (0, 1):
-            paths = population.paths(pairs[:, competitor])
-            reached[:, competitor], _ = net.train(task, paths, examples, steps=minibatches, **training)
-            if fitness == "dev":
-                reached[:, competitor] = _development_uar(net, task, paths, examples, development)
-        winners = population.settle(pairs, reached)
-        won = torch.as_tensor(population.paths(pairs[replicas, winners]), device=net.device)
-        history.append(
-            pd.DataFrame(
-                {
-                    "generation": generation,
-                    "replica": replicas,
-                    "fitness_first": reached[:, 0],
-                    "fitness_second": reached[:, 1],
-                    "winner": winners,
-                    "steps": 2 * minibatches * (generation + 1),
-                    "frozen_share": net.frozen.gather(2, won).float().mean((1, 2)).cpu().numpy(),
-                }
-            )
-        )
-    return Evolution(population.best(), population, pd.concat(history, ignore_index=True))
-
-
-def _development_uar(net, task, paths, examples, development):
-    posteriors = net.predict(task, paths, examples, development)
-    recalls = []
-    for posterior, rows in zip(posteriors, development, strict=True):
-        truth, right = examples.labels[rows], posterior.argmax(1) == examples.labels[rows]
-        recalls.append(np.mean([right[truth == emotion].mean() for emotion in np.unique(truth)]))
-    return np.array(recalls)

@@ -32,6 +32,12 @@ def style():
     return plt.rc_context(STYLE)
 
 
+def panels(n_rows, n_columns=1, *, width=6, height=4):
+    """A figure and its axes (n_rows, n_columns), each panel `width` by `height` inches."""
+    size = (width * n_columns, height * n_rows)
+    return plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+
+
 def plot_path(path, *, n_modules, frozen=None, legend=True, ax=None):
     """A path through the network, layers left to right: outlined modules are active, filled ones frozen.
 

@@ -390,25 +390,33 @@ def _publish(staging, folder):
 # ---- what a reader opens ----
 
 
-def results_tables(rows):
-    """UAR [%] with its 95 % interval as text, one table a notebook.
+def results_table(rows, *, row=("target", "source", "inputs"), metric="uar"):
+    """A score in percent with its 95 % interval as text: a column for each protocol.
 
-    A table has a row for each target, source and inputs, and a column for each protocol.
+    Parameters
+    ----------
+    row : sequence of str
+        Columns of the result rows that a row of the table stands for; what is left out is averaged over.
     """
-    tables = {}
-    row, by = ["target", "source", "inputs"], ["target", "source", "inputs", "protocol"]
-    shown = (rows["metric"] == "uar") | (rows["note"] != "")
-    for notebook, part in rows[shown].groupby("notebook", sort=False):
-        table = summary(part, by).merge(part.drop_duplicates(by)[[*by, "note"]], on=by)
-        percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
-        interval = " [" + percent["low"] + ", " + percent["high"] + "]"
-        uar = percent["mean"] + interval.where(table["low"].notna(), "")
-        table["uar"] = uar.where(table["n_speakers"] > 0, table["note"])
-        table = table.replace({"source": "", "protocol": ""}, "none")
-        wide = table.set_index(by)["uar"].unstack(sort=False, fill_value="")
-        counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
-        tables[notebook] = wide.join(counts).reset_index()
-    return tables
+    row = list(row)
+    by = [*row, "protocol"]
+    part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
+    table = summary(part, by, metric=metric).merge(part.drop_duplicates(by)[[*by, "note"]], on=by)
+    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
+    interval = " [" + percent["low"] + ", " + percent["high"] + "]"
+    measured = percent["mean"] + interval.where(table["low"].notna(), "")
+    note = table["note"].str.removesuffix(", see data/README.md")
+    table["score"] = measured.where(table["n_speakers"] > 0, note)
+    table = table.replace({"source": "", "protocol": ""}, "none")
+    wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
+    counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
+    return wide.join(counts).reset_index()
+
+
+def _results_tables(rows):
+    """The UAR table of each notebook that measured one."""
+    measured = rows.groupby("notebook")["metric"].agg(lambda metric: "uar" in set(metric))
+    return {name: results_table(rows[rows["notebook"] == name]) for name in measured.index[measured]}
 
 
 def readme(*, check=False):
@@ -424,20 +432,18 @@ def readme(*, check=False):
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", old, re.DOTALL)
     if not parts:
         raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
-    new = parts[1] + _markdown_tables(results_tables(rows(profile="paper"))) + parts[2]
+    study = rows(profile="paper").drop(columns="notebook").drop_duplicates()
+    table = results_table(study, row=["target", "inputs"])
+    new = f"{parts[1]}\n{_markdown_table(table)}\n{parts[2]}"
     if check and new != old:
         raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")
     if not check:
         _write(path, new)
 
 
-def _markdown_tables(tables):
-    lines = []
-    for notebook, table in tables.items():
-        cells = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
-        lines += ["", f"UAR in % [95 % interval], `{notebook}`:", ""]
-        lines += [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([*lines, "", ""])
+def _markdown_table(table):
+    cells = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def _summarise(profile, settings, common, folder):
@@ -450,12 +456,13 @@ def _summarise(profile, settings, common, folder):
     results, with_rows = {}, [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
     if with_rows:
         table = rows(*with_rows, profile=profile)
-        results = results_tables(table)
+        results = _results_tables(table)
         table = table[["notebook", *ROW_COLUMNS]]
         _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
     heading = f"# The {profile} profile, on {settings['data']} corpora"
     origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
-    _write(folder / "README.md", f"{heading}\n\n{origin}\n{_markdown_tables(results)}")
+    tables = [f"\nUAR in % [95 % interval], `{name}`:\n\n{_markdown_table(t)}" for name, t in results.items()]
+    _write(folder / "README.md", f"{heading}\n\n{origin}\n{''.join(tables)}")
     for name, state in states.items():
         state["current"] = state.get("digest") == _digest(settings, common, folder, name)
         state["question"] = _markdown(state.get("question", ""))

@@ -1,15 +1,16 @@
-"""The protocols that the study compares, under one signature: what is learned on the sources helps the target.
+"""The protocols that the study compares, under one signature.
 
-Every protocol takes `(target, sources, seeds=..., steps=..., ...)`, uses the same folds, features, active size and
-budget of gradient steps a task, and returns an `Outcome` whose `rows` are result rows. Each (seed, fold) is one
-replica of a stacked PathNet. Source tasks are learned once a seed, from all of the source corpus; the target
-is learned once a fold, from the fold's training speakers alone.
+Every protocol takes `(target, sources, seeds=..., steps=..., ...)`, uses the same folds, features, active
+size and budget of gradient steps on each task, and returns an `Outcome` whose `rows` are result rows. Each
+seed and fold is one replica of a stacked PathNet. Source tasks are learned once a seed, from the whole source
+corpus; the target is learned once a fold, from the fold's training speakers alone.
 
 Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al. 2017 for PathNet.
 """
 
 import hashlib
 import os
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from sklearn.base import clone
 from tqdm.auto import tqdm
 
 from . import metrics, splits
-from .pathnet import Examples, PathNet, evolve
+from .evolution import evolve
+from .pathnet import Examples, PathNet
 
 
 class Task(NamedTuple):
@@ -70,28 +72,33 @@ class Outcome(NamedTuple):
 
     rows: pd.DataFrame
     posteriors: np.ndarray  # (n_seeds, n, K), of each clip when its speaker was in the test fold
-    paths: np.ndarray | None  # (n_seeds, n_folds, L, N) the target's; None where there is no network
-    source_paths: dict  # source name -> (n_seeds, L, N)
-    history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.pathnet.Evolution`
+    paths: np.ndarray | None = None  # (n_seeds, n_folds, L, N) the target's
+    frozen: np.ndarray | None = None  # (n_seeds, L, M) the modules that the sources froze
+    history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.evolution.Evolution`
+
+    def frozen_share(self):
+        """Return which share of the target's paths lies on frozen modules, and what chance would give."""
+        on_frozen = np.take_along_axis(self.frozen[:, None], self.paths, axis=3)
+        return on_frozen.mean(), self.frozen.mean()
 
 
 def from_scratch(target, sources=(), **settings):
-    """Return the outcome of a path of N modules a layer trained on the target alone; `sources` are not used."""
-    return _fixed_path("from_scratch", target, (), **settings)
+    """Return the outcome of one path trained on the target alone; `sources` are not used."""
+    return _study("from_scratch", target, (), evolving=False, **settings)
 
 
 def fine_tune(target, sources, **settings):
-    """Return the outcome of a path trained on each source in turn and then, whole, on the target."""
-    return _fixed_path("fine_tune", target, sources, **settings)
+    """Return the outcome of one path trained on each source in turn and then, whole, on the target."""
+    return _study("fine_tune", target, sources, evolving=False, **settings)
 
 
 def frozen_features(target, sources, **settings):
-    """Return the outcome of a path trained on each source in turn whose last layer feeds a new head for the target."""
-    return _fixed_path("frozen_features", target, sources, head_only=True, **settings)
+    """Return the outcome of one path trained on each source in turn that feeds a new head for the target."""
+    return _study("frozen_features", target, sources, evolving=False, head_only=True, **settings)
 
 
 def pathnet(target, sources=(), **settings):
-    """Return the outcome of PathNet: a path evolves on each source in turn and is frozen, then one on the target.
+    """Return the outcome of PathNet: a path evolves on each source and is frozen, then one on the target.
 
     Without sources the path evolves on the target alone: protocol "pathnet_scratch".
     """
@@ -108,19 +115,17 @@ def baseline(target, sources=(), *, model, protocol):
     for fold in target.folds:
         fitted = clone(model).fit(target.features[fold.train], target.emotion[fold.train])
         posteriors[0, fold.test] = fitted.predict(target.features[fold.test])[:, None] == target.emotions
-    return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors, None, {})
-
-
-def _fixed_path(protocol, target, sources, *, n_active=3, n_modules=None, **settings):
-    """The rivals: one path, as many modules as PathNet has active, so that both have the same active size."""
-    return _study(protocol, target, sources, evolving=False, n_active=n_active, n_modules=n_active, **settings)
+    return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors)
 
 
 def _study(
-    protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3, n_modules=10,
-    n_active=3, width=20, minibatches=25, population_size=16, fitness="train", progress=False, device="cpu", **training,
+    protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3,
+    n_modules=10, n_active=3, width=20, minibatches=25, population_size=16, fitness="train", progress=False,
+    device="cpu", **training,
 ):  # fmt: skip
-    """Learn the sources and then the target, in one stack a stage; see `pathnet` and the others.
+    """Learn the sources and then the target, in one stack a stage.
+
+    A protocol that does not evolve has one path of `n_active` modules a layer: the active size of PathNet.
 
     Parameters
     ----------
@@ -136,15 +141,19 @@ def _study(
         Passed to `PathNet.train`.
     """
     if not target.folds:
-        raise ValueError(f"target {target.name} has no folds: a target is tested on speakers it was not trained on")
-    shape = dict(n_layers=n_layers, n_modules=n_modules, n_active=n_active, width=width, device=device)
+        raise ValueError(f"target {target.name} has no folds: it must be tested on speakers not trained on")
+    generations, rest = divmod(steps, 2 * minibatches)
+    if evolving and (rest or not generations):
+        raise ValueError(f"steps = {steps} is not a multiple of 2 * minibatches = {2 * minibatches}, so the "
+                         "budget would differ from that of the other protocols")
+    shape = dict(n_layers=n_layers, n_active=n_active, width=width, device=device)
+    shape["n_modules"] = n_modules if evolving else n_active
     net = PathNet(target.features.shape[1], seeds=[_seed(s, "source") for s in seeds], **shape)
 
     def learn(task, examples, **options):
         """Return the path of each replica after the budget was spent on `task`."""
         net.add_head(task.name, len(task.emotions))
         if evolving:
-            generations = max(1, steps // (2 * minibatches))
             evolution = evolve(
                 net, task.name, examples, generations=generations, minibatches=minibatches,
                 population_size=population_size, fitness=fitness, progress=progress, **training,
@@ -154,20 +163,21 @@ def _study(
         net.train(task.name, path, examples, steps=steps, **options, **training)
         return path, None
 
-    source_paths = {}
     for source in sources:
         rows = [np.arange(len(source.emotion))] * len(seeds)
-        source_paths[source.name], _ = learn(source, _examples(source, rows, device))
+        paths, _ = learn(source, _examples(source, rows, device))
         if evolving:
-            net.freeze(source_paths[source.name])
+            net.freeze(paths)
             net.reinitialise()
+    frozen = net.frozen.cpu().numpy()
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
     examples = _examples(target, [fold.train for _ in seeds for fold in target.folds], device)
     paths, history = learn(target, examples, head_only=head_only)
     tests = [fold.test for _ in seeds for fold in target.folds]
     posteriors = _gather(net.predict(target.name, paths, examples, tests), tests, len(seeds), target)
     rows = score(target, posteriors, seeds, protocol=protocol, source="+".join(s.name for s in sources))
-    return Outcome(rows, posteriors, paths.reshape(len(seeds), -1, n_layers, n_active), source_paths, history)
+    paths = paths.reshape(len(seeds), len(target.folds), n_layers, n_active)
+    return Outcome(rows, posteriors, paths, frozen, history)
 
 
 def _seed(seed, *names):
@@ -189,7 +199,7 @@ def _gather(of_replicas, tests, n_seeds, target):
 
 
 def score(task, posteriors, seeds, *, protocol, source=""):
-    """Return the result rows of `posteriors` (n_seeds, n, K): a row a test speaker and metric, and pooled rows."""
+    """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled."""
     key = dict(
         protocol=protocol, source=source, target=task.name, inputs=task.inputs, corpus_version=task.version
     )  # fmt: skip
@@ -204,6 +214,49 @@ def score(task, posteriors, seeds, *, protocol, source=""):
     return pd.concat(rows, ignore_index=True)
 
 
+def sources_for(target, names, tasks):
+    """Return the source lists to try for a target: each alone, then all that are here in every order.
+
+    >>> sources_for("a", ["a", "b", "c", "d"], {("a", "plain"), ("b", "plain"), ("c", "plain")})
+    [('b',), ('c',), ('d',), ('b', 'c'), ('c', 'b')]
+    """
+    others = [name for name in names if name != target]
+    here = [name for name in others if any(name == known for known, _ in tasks)]
+    return [(name,) for name in others] + (list(permutations(here)) if len(here) > 1 else [])
+
+
+def study(grid, tasks, settings, *, n_jobs=1):
+    """Return the result rows of a grid, and the outcomes of those of its runs whose corpora are here.
+
+    Parameters
+    ----------
+    grid : list of (protocol, target, sources, inputs)
+        A function of this module, and names of corpora.
+    tasks : dict of Task
+        By (name, inputs). A run that needs another corpus gets a row that says so.
+    settings : dict
+        Keyword arguments of the protocols, the same for all.
+
+    Returns
+    -------
+    rows : DataFrame
+    outcomes : dict of Outcome
+        By run, a member of `grid`.
+    """
+    here = {name for name, _ in tasks}
+    runs = [run for run in grid if {run[1], *run[2]} <= here]
+    jobs = [(p, tasks[target, i], [tasks[s, i] for s in sources], settings) for p, target, sources, i in runs]
+    outcomes = dict(zip(runs, run_all(jobs, n_jobs=n_jobs), strict=True))
+    rows = [outcome.rows for outcome in outcomes.values()]
+    for protocol, target, sources, inputs in grid:
+        if absent := [name for name in (target, *sources) if name not in here]:
+            name = "pathnet_scratch" if protocol is pathnet and not sources else protocol.__name__
+            reason = f"{', '.join(absent)} not found, see data/README.md"
+            key = dict(protocol=name, source="+".join(sources), target=target, inputs=inputs)
+            rows.append(metrics.not_run_rows(reason, **key))
+    return pd.concat(rows, ignore_index=True), outcomes
+
+
 def run_all(jobs, *, n_jobs=1):
     """Yield the outcome of each job, in order; one that was finished before comes from the disk.
 
@@ -212,7 +265,7 @@ def run_all(jobs, *, n_jobs=1):
     jobs : list of (protocol, target, sources, settings)
         `settings` is a dict of keyword arguments; jobs are independent of each other.
     n_jobs : int
-        Processes, each with one thread: the replicas of a job are stacked, so jobs are what runs side by side.
+        Processes, each with one thread: replicas are stacked within a job, jobs run side by side.
 
     Notes
     -----

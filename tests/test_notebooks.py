@@ -136,7 +136,8 @@ def test_profiles_run_every_notebook_in_order(profile):
     assert settings["data"] == {"quick": "synthetic", "paper": "recorded"}[profile]
 
 
-PAPER = sorted(path for path in (PROJECT / "reports" / "paper").glob("**/[!.]*.*") if path.is_file())
+PUBLISHED = (PROJECT / "reports" / "paper").glob("[!.]*/*.*"), (PROJECT / "reports" / "paper").glob("[!.]*.*")
+PAPER = sorted(path for paths in PUBLISHED for path in paths if path.is_file())
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.relative_to(PROJECT).as_posix())

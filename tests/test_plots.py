@@ -211,3 +211,11 @@ def test_log_mel_axes_carry_units():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time [s]", "frequency [Hz]")
     assert ax.get_xlim()[1] == pytest.approx(0.5, abs=0.011)
     assert ax.get_ylim()[1] == pytest.approx(8000, rel=0.05)
+
+
+def test_panels_are_a_grid_of_the_size_asked_for():
+    """Two rows of three panels, each 2 by 1 inches."""
+    figure, axes = plots.panels(2, 3, width=2, height=1)
+    assert axes.shape == (2, 3)
+    assert figure.get_size_inches().tolist() == [6, 2]
+    plt.close(figure)

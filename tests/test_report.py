@@ -359,15 +359,16 @@ def test_provenance_has_no_path_and_no_host(project, monkeypatch):
     assert platform.node() not in text
 
 
-def test_results_tables_say_what_was_not_run():
-    """One table a notebook, one column a protocol; a corpus that was not found stands in it by its note."""
+def test_results_table_says_what_was_not_run():
+    """A column a protocol; a corpus that was not found has its note; sources can be averaged over."""
     reason = "savee not found, see data/README.md"
     missing = not_run_rows(reason, target="savee", protocol="svm", inputs="plain")
-    rows = pd.concat([some_rows(), some_rows(protocol="logistic"), missing]).assign(notebook="02_two")
-    table = report.results_tables(rows)["02_two"]
+    rows = pd.concat([some_rows(), some_rows(protocol="logistic"), missing])
+    table = report.results_table(rows)
     assert table.columns.tolist() == ["target", "source", "inputs", "svm", "logistic", "speakers", "seeds"]
-    assert table["svm"].tolist() == ["75.0 [0.0, 100.0]", f"not run: {reason}"]
+    assert table["svm"].tolist() == ["75.0 [0.0, 100.0]", "not run: savee not found"]
     assert table["logistic"].tolist()[1] == ""
+    assert report.results_table(rows, row=["target", "inputs"]).shape == (2, 6)
 
 
 def test_readme_table_follows_the_paper_profile(project):
@@ -382,5 +383,5 @@ def test_readme_table_follows_the_paper_profile(project):
     report.readme(check=True)
     text = (project / "README.md").read_text()
     assert text.startswith("above\n<!-- results -->\n")
-    assert "| emodb | none | plain |" in text
+    assert "| emodb | plain |" in text
     assert text.endswith("<!-- end of results -->\nbelow\n")

@@ -5,12 +5,15 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.naive_bayes import GaussianNB
 
+from pathemo import transfer
 from pathemo.metrics import ROW_COLUMNS
 from pathemo.pathnet import PathNet
 from pathemo.splits import leave_one_speaker_out
 from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
 
+study = transfer._study
 PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8)
 
@@ -49,7 +52,7 @@ def test_rows_are_complete(protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_budget_is_the_same_for_all(protocol, monkeypatch):
-    """Each protocol spends `steps` gradient steps on each source and on the target, on the same active size."""
+    """Each protocol spends `steps` on each source and on the target, on paths of the same size."""
     spent = []
     train = PathNet.train
 
@@ -67,13 +70,14 @@ def test_budget_is_the_same_for_all(protocol, monkeypatch):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_test_speaker_leaves_no_trace_in_its_fold(protocol):
-    """Other features and emotions of a test speaker change the predictions of no other clip of its fold's network."""
+    """Other features and emotions of test clips change no prediction for the clips that stayed the same."""
     fold = TARGET.folds[0]
     other = TARGET._replace(features=TARGET.features.copy(), emotion=TARGET.emotion.copy(), folds=[fold])
     other.features[fold.test[1:]] = 1e3
     other.emotion[fold.test[1:]] = "anger"
-    first = [run(protocol, target=t).posteriors[:, fold.test[0]] for t in (TARGET._replace(folds=[fold]), other)]
-    assert (first[0] == first[1]).all()
+    same = TARGET._replace(folds=[fold])
+    first, second = (run(protocol, target=t).posteriors[:, fold.test[0]] for t in (same, other))
+    assert (first == second).all()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -93,30 +97,41 @@ def test_protocols_learn(protocol):
 
 
 def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
-    """While the target is learned, the source's path stays as it was, to the bit."""
-    after = []
+    """While the target is learned, what the sources froze stays as it was, to the bit."""
+    nets = {}
     train = PathNet.train
 
     def watching(net, name, *rest, **options):
-        result = train(net, name, *rest, **options)
-        after.append((name, net))
-        return result
+        nets[name] = net
+        return train(net, name, *rest, **options)
 
     monkeypatch.setattr(PathNet, "train", watching)
-    outcome = run(pathnet)
-    source_net = [net for name, net in after if name == "near"][-1]
-    target_net = [net for name, net in after if name == "target"][-1]
-    path = outcome.source_paths["near"]
-    for layer in range(3):
-        for seed in range(2):
-            learned = source_net.layers[layer][seed, path[seed, layer]]
-            for copy in range(3):
-                assert (target_net.layers[layer][seed * 3 + copy, path[seed, layer]] == learned).all()
+    frozen = run(pathnet).frozen
+    assert frozen.sum() == 2 * 3 * 2
+    for layer, (learned, now) in enumerate(zip(nets["near"].layers, nets["target"].layers, strict=True)):
+        for replica in range(6):
+            kept = frozen[replica // 3, layer]
+            assert (now[replica, kept] == learned[replica // 3, kept]).all()
+            assert (now[replica, ~kept] != learned[replica // 3, ~kept]).any()
+
+
+def test_frozen_share_is_counted_by_hand():
+    """A path with three of its four modules frozen reuses 75 %; half the network is frozen."""
+    frozen = np.zeros((1, 2, 4), bool)
+    frozen[0, 0, :2] = frozen[0, 1, 2:] = True
+    outcome = transfer.Outcome(None, None, np.array([[[[0, 1], [1, 2]]]]), frozen)
+    assert outcome.frozen_share() == (0.75, 0.5)
 
 
 def test_without_sources_pathnet_is_named_so():
     """Evolving on the target alone is protocol "pathnet_scratch"."""
     assert set(run(pathnet, sources=()).rows.protocol) == {"pathnet_scratch"}
+
+
+def test_a_budget_that_evolution_cannot_spend_is_refused():
+    """45 steps are no whole number of tournaments of 2 x 5, so budgets would differ."""
+    with pytest.raises(ValueError, match="45 is not a multiple of 2"):
+        run(pathnet, steps=45)
 
 
 def test_one_signature():
@@ -129,3 +144,87 @@ def test_a_target_without_folds_is_refused():
     """The error names the target."""
     with pytest.raises(ValueError, match="target target has no folds"):
         run(from_scratch, target=TARGET._replace(folds=()))
+
+
+def index_of(task):
+    """An index table with the speakers and emotions of a task."""
+    columns = {"corpus": task.name, "speaker": task.speaker, "emotion": task.emotion}
+    index = pd.DataFrame(columns, dtype="string")
+    index.attrs["version"] = "synthetic-1"
+    return index
+
+
+def test_a_task_scales_each_speaker_only_under_its_name():
+    """Plain inputs are the features; speaker-normalised ones have mean 0 within each speaker, and say so."""
+    plain = transfer.task("target", index_of(TARGET), TARGET.features)
+    assert (plain.features == TARGET.features).all()
+    assert plain.version == "synthetic-1"
+    assert len(plain.folds) == 3
+    normalised = transfer.task("target", index_of(TARGET), TARGET.features, inputs="speaker-normalised")
+    assert np.abs(normalised.features[TARGET.speaker == "target1"].mean(0)).max() < 1e-5
+    assert set(run(from_scratch, target=normalised).rows.inputs) == {"speaker-normalised"}
+    with pytest.raises(ValueError, match="'plain' or 'speaker-normalised'"):
+        transfer.task("target", index_of(TARGET), TARGET.features, inputs="z-scored")
+
+
+def test_a_corpus_without_speakers_is_a_source_only():
+    """It gets no folds, so that as a target it is refused."""
+    index = index_of(TARGET)
+    index["speaker"] = pd.NA
+    source = transfer.task("crowd", index, TARGET.features)
+    assert source.folds == ()
+    assert len(run(fine_tune, sources=(source,)).rows)
+    with pytest.raises(ValueError, match="crowd has no folds"):
+        run(from_scratch, target=source)
+
+
+def test_baseline_is_the_classifier_on_the_folds():
+    """Its rows are what the classifier gives when it is fitted by hand, under the name asked for."""
+    outcome = transfer.baseline(TARGET, model=GaussianNB(), protocol="bayes")
+    fold = TARGET.folds[1]
+    by_hand = GaussianNB().fit(TARGET.features[fold.train], TARGET.emotion[fold.train])
+    right = by_hand.score(TARGET.features[fold.test], TARGET.emotion[fold.test])
+    row = outcome.rows.query("speaker == 'target1' and metric == 'accuracy'")
+    assert row.value.item() == pytest.approx(right)
+    assert row.protocol.item() == "bayes"
+
+
+def test_finished_jobs_are_kept(tmp_path, monkeypatch):
+    """A second run of the same jobs computes nothing; other settings, data or engine code do."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    computed = []
+    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or study(*a, **k))
+    job = (from_scratch, TARGET, (), BRIEF)
+    first, again = (list(transfer.run_all([job]))[0] for _ in range(2))
+    pd.testing.assert_frame_equal(first.rows, again.rows)
+    assert len(computed) == 1
+    list(transfer.run_all([job, (from_scratch, TARGET, (), {**BRIEF, "steps": 20})]))
+    list(transfer.run_all([(from_scratch, NEAR, (), BRIEF)]))
+    assert len(computed) == 3
+    monkeypatch.setattr(transfer, "_engine_version", lambda: "changed")
+    list(transfer.run_all([job]))
+    assert len(computed) == 4
+
+
+def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
+    """Outcomes come in the order of the jobs, and do not depend on the number of processes."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "one"))
+    jobs = [(protocol, TARGET, (NEAR,), BRIEF) for protocol in PROTOCOLS]
+    alone = list(transfer.run_all(jobs))
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "two"))
+    for first, second in zip(alone, transfer.run_all(jobs, n_jobs=2), strict=True):
+        pd.testing.assert_frame_equal(first.rows, second.rows)
+
+
+def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
+    """Runs whose corpora are here have outcomes; the others have a row that names what is missing."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
+    runs = [(fine_tune, "target", ("near",)), (fine_tune, "target", ("lost",)), (pathnet, "lost", ())]
+    grid = [(*run, "plain") for run in runs]
+    rows, outcomes = transfer.study(grid, tasks, BRIEF)
+    assert list(outcomes) == grid[:1]
+    missing = rows[rows.note.ne("")]
+    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch"]
+    assert missing.note.eq("not run: lost not found, see data/README.md").all()
+    assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)
