@@ -1,0 +1,455 @@
+"""Speech: a recording decoded, its log-mel spectrogram, and one row of functionals an utterance.
+
+Functionals are statistics, over an utterance, of descriptors taken every 10 ms. One short-time Fourier
+transform feeds them all: its power gives bands, cepstrum, shape and level, and the inverse transform of that
+power is the autocorrelation, which gives pitch and voicing.
+
+Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 with the two passes of De Looze
+and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, as the papers give no inputs.
+"""
+
+import hashlib
+import os
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import av
+import joblib
+import numpy as np
+import pooch
+import soundfile
+import soxr
+import torch
+from scipy import fft, ndimage, signal
+from torchaudio.functional import melscale_fbanks
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aiff")  # read by soundfile, all else by PyAV (FFmpeg)
+SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
+WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
+CODE = hashlib.blake2b(Path(__file__).read_bytes()).hexdigest()  # part of cache names: new code, new entries
+
+HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
+SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
+LOWEST, HIGHEST = 50.0, 8000.0  # [Hz] what the functionals hear
+ACTIVE, TRIM = 40.0, 30.0  # [dB] below the loudest frame: what is quieter is no speech; is cut off by `trim`
+FLOOR = 1e-7  # added to powers before the logarithm: 70 dB below the mean level of the utterance
+PITCH_RANGE = 60.0, 600.0  # [Hz]
+MODULATIONS = (0.5, 1, 2, 4, 8, 16, 32)  # [Hz] edges of the modulation bands
+N_GROUPS, N_COSINES = 10, 6  # groups of mel bands in the modulation spectrum; cosines that draw a contour
+
+BANDS = tuple(f"mel{number}" for number in range(1, 41))
+CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
+SHAPE = ("centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux", "slope_low",
+         "slope_high", "alpha", "hammarberg", "level", "loudness")  # fmt: skip
+VOICE = ("pitch", "voicing")
+FRAME = BANDS + CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
+CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
+PAIRED = (*CEPSTRUM[:8], "centroid", "spread", "rolloff50", "flatness", "flux", "slope_low", "slope_high",
+          "level", "pitch", "voicing")  # fmt: skip
+STATISTICS = ("mean", "sd", "slope", "delta", "delta2")
+PERCENTILES = (5, 25, 50, 75, 95)
+TIMING = ("duration", "active_share", "voiced_share", "voiced_rate", "pause_rate", "syllable_rate",
+          "onset_rate")  # fmt: skip
+FUNCTIONALS = (
+    *(f"{name} {statistic}" for name in FRAME for statistic in STATISTICS),
+    *(f"{name} p{percent:02}" for name in VOICE for percent in PERCENTILES),
+    *TIMING,
+    *(f"{name} contour{order}" for name in CONTOURS for order in range(1, N_COSINES + 1)),
+    *(f"{one} with {other}" for one, other in combinations(PAIRED, 2)),
+    *(
+        f"modulation{group} {low}-{high} Hz"
+        for group in range(1, N_GROUPS + 1)
+        for low, high in pairwise(MODULATIONS)
+    ),
+)
+
+
+def decode(path, *, sampling_rate):
+    """Sound of a recording, channels averaged, resampled by soxr.
+
+    WAV and FLAC are read by soundfile, the sound track of AVI, MP4, MOV or MKV by PyAV. A cut file is told by
+    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes).
+
+    Parameters
+    ----------
+    path : str or Path
+    sampling_rate : int [Hz]
+
+    Returns
+    -------
+    (n_samples,) float32, full scale is 1
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing is there.
+    ValueError
+        It is empty, no recording, damaged, truncated, silent, not finite, or a video without a sound track.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     soundfile.write(f"{folder}/beep.wav", np.sin(np.arange(8000)), 8000)
+    ...     decode(f"{folder}/beep.wav", sampling_rate=16000).shape
+    (16000,)
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such recording. {WAY_OUT}")
+    read = _read_sound if path.suffix.lower() in SOUND_FILES else _read_sound_track
+    try:
+        _check_length(path)
+        channels, rate, n_announced = read(path)
+        n_samples = channels.shape[1]
+        if n_samples == 0:
+            raise ValueError("it is empty (0 samples)")
+        if n_samples < n_announced:
+            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {n_samples} there")
+        y = channels.mean(axis=0)
+        if not np.isfinite(y).all():
+            raise ValueError("it has samples that are not finite numbers")
+        if np.abs(y - y.mean()).max() < SILENCE:
+            raise ValueError(f"it is silent: no sample is {SILENCE:g} of full scale off the mean")
+    except (OSError, soundfile.LibsndfileError, av.FFmpegError) as problem:
+        reason = getattr(problem, "error_string", None) or problem.strerror
+        raise ValueError(f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}") from problem
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
+    return soxr.resample(y, rate, sampling_rate)
+
+
+def _check_length(path):
+    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept it."""
+    with open(path, "rb") as file:
+        header, n_bytes = file.read(8), path.stat().st_size  # "RIFF", bytes that follow
+    if n_bytes == 0:
+        raise ValueError("it is empty (0 bytes)")
+    n_announced = int.from_bytes(header[4:], "little")
+    written_to_pipe = n_announced >= 0x7FFFF000  # its length was not known
+    if header.startswith(b"RIFF") and n_bytes < n_announced and not written_to_pipe:
+        raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
+
+
+def _read_sound(path):
+    with soundfile.SoundFile(path) as file:
+        return file.read(dtype="float32", always_2d=True).T, file.samplerate, file.frames
+
+
+def _read_sound_track(path):
+    with av.open(path) as container:
+        if not container.streams.audio:
+            raise ValueError("it has no sound track")
+        stream = container.streams.audio[0]
+        to_float = av.AudioResampler(format="fltp")
+        frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
+        channels = [part.to_ndarray() for part in frames]
+        duration = float((stream.duration or 0) * stream.time_base)  # [s] 0: not announced
+        n_announced = (duration - 0.1) * stream.rate  # codecs drop a little at the ends
+        if not channels:
+            raise ValueError("its sound track is empty (0 samples)")
+        return np.concatenate(channels, axis=1), stream.rate, n_announced
+
+
+def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0):
+    """Log-mel spectrogram, equal to librosa's; the defaults are CNN-14's, at 32 kHz and at 16 kHz.
+
+    Hann window, sound mirrored at its ends, Slaney's mel scale and norm, powers of at least 1e-10.
+
+    Parameters
+    ----------
+    y : (n_samples,) float array, at least one window long
+    sampling_rate : int [Hz]
+    n_mels : int
+    window, hop : float [s]
+    fmin, fmax : float [Hz], fmax is at most half the sampling rate
+
+    Returns
+    -------
+    (n_mels, n_frames) float32 [dB], n_frames = 1 + n_samples // hop
+
+    Source
+    ------
+    Kong et al. 2020 (PANNs), section III.
+
+    Examples
+    --------
+    >>> log_mel(np.zeros(16000), sampling_rate=16000).shape
+    (64, 101)
+    """
+    n_fft, step = round(window * sampling_rate), round(hop * sampling_rate)
+    if len(y) < n_fft:
+        raise ValueError(f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window")
+    fmax = min(fmax, sampling_rate / 2)
+    mel = MelSpectrogram(
+        sampling_rate, n_fft, None, step, fmin, fmax, n_mels=n_mels, norm="slaney", mel_scale="slaney"
+    )
+    return AmplitudeToDB("power")(mel(torch.as_tensor(y, dtype=torch.float32))).numpy()
+
+
+def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
+    """One row of functionals a clip: of its sound, or else of its video's sound track.
+
+    Each row is kept in the cache folder (PATHEMO_CACHE, else the user's cache) under a name made of the
+    recording's bytes, the settings and this code: what is finished is not made again, a damaged entry is.
+
+    Parameters
+    ----------
+    index : DataFrame with columns clip, audio, video (paths or NA)
+    sampling_rate : int [Hz], at least 16000
+    trim : bool
+        Leave out what comes before the first and after the last frame within 30 dB of the loudest.
+    n_jobs : int
+        Processes; -1: one a processor.
+
+    Returns
+    -------
+    (n_clips, n_features) float32, columns named by FUNCTIONALS
+
+    Raises
+    ------
+    ValueError
+        Some clips have no usable sound: all of them, by name; the rows of the others stay cached. Or the
+        sampling rate is too low.
+    """
+    if sampling_rate < 2 * HIGHEST:
+        raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
+    paths = index["audio"].fillna(index["video"])
+    problems = [f"{clip}: the clip has neither audio nor video" for clip in index.loc[paths.isna(), "clip"]]
+    rows = {path: _recall(path, sampling_rate, trim) for path in paths.dropna().unique()}
+    missing = [path for path, row in rows.items() if row is None]
+    few = len(missing) < 50  # made sooner than other processes start
+    with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
+        made = joblib.Parallel()(joblib.delayed(_make)(path, sampling_rate, trim) for path in missing)
+    rows.update(zip(missing, made))
+    problems += [str(row) for row in rows.values() if isinstance(row, Exception)]
+    if problems:
+        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        listed = "\n".join([*problems[:20], *more])
+        raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
+    return np.stack([rows[path] for path in paths])
+
+
+def _entry(path, *settings):
+    """Cache file of a recording's row."""
+    with open(path, "rb") as file:
+        content = hashlib.file_digest(file, "blake2b").hexdigest()
+    name = hashlib.blake2b(f"{content} {settings} {CODE}".encode(), digest_size=16).hexdigest()
+    return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"), "speech", name)
+
+
+def _recall(path, sampling_rate, trim):
+    """Cached row of a recording; None where it has yet to be made, or was damaged."""
+    try:
+        stored = _entry(path, sampling_rate, trim).read_bytes()
+    except OSError:
+        return None
+    checksum, row = stored[:64], stored[64:]
+    return np.frombuffer(row, np.float32) if hashlib.blake2b(row).digest() == checksum else None
+
+
+def _make(path, sampling_rate, trim):
+    """Row of a recording, cached, or the error that says why there is none."""
+    try:
+        y = decode(path, sampling_rate=sampling_rate)
+        row = functionals_of(y, sampling_rate=sampling_rate, trim=trim)
+    except (FileNotFoundError, ValueError) as problem:
+        return problem
+    entry = _entry(path, sampling_rate, trim)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = entry.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(hashlib.blake2b(row).digest() + row.tobytes())
+    os.replace(unfinished, entry)  # whoever reads meanwhile never sees half an entry
+    return row
+
+
+def functionals_of(y, *, sampling_rate, trim=False):
+    """Functionals of one utterance, finite for any sound, however short or still.
+
+    Frames within 40 dB of the loudest are active; what lies between the first and the last of them counts.
+    Powers are relative to their mean over active frames, so that the recording level shows in `level` [dB of
+    full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are taken over voiced frames,
+    0 in a clip without any; for contours and correlations pitch is drawn through the frames between. Clips
+    under 0.5 s get silence on both sides. Frequencies in [kHz], times in [s], rates in [1/s], levels in [dB].
+
+    Parameters
+    ----------
+    y : (n_samples,) float array
+    sampling_rate : int [Hz], at least 16000
+    trim : bool, as in `functionals`
+
+    Returns
+    -------
+    (n_features,) float32, named by FUNCTIONALS
+
+    Examples
+    --------
+    >>> y = signal.sawtooth(2 * np.pi * 300 * np.arange(16000) / 16000)
+    >>> row = functionals_of(y, sampling_rate=16000)
+    >>> round(float(row[FUNCTIONALS.index("pitch mean")]))  # 300 Hz is an octave above 150 Hz
+    12
+    """
+    shortage = max(0, round(SHORTEST * sampling_rate) - len(y))
+    y = np.pad(np.float32(y - np.mean(y)), (shortage // 2, shortage - shortage // 2))
+    khz, power = _power(y, sampling_rate)
+    total = power.sum(axis=0) + 1e-20
+    first, last = np.flatnonzero(total > total.max() * 10 ** (-(TRIM if trim else ACTIVE) / 10))[[0, -1]]
+    power, total = power[:, first : last + 1], total[first : last + 1]
+    active = total > total.max() * 10 ** (-ACTIVE / 10)
+    reference = total[active].mean()
+    power /= reference
+
+    mel_bank = melscale_fbanks(len(power), LOWEST, HIGHEST, len(BANDS), sampling_rate, mel_scale="slaney")
+    bands = mel_bank.T.numpy() @ power
+    mel = _decibel(bands)
+    cepstrum = fft.dct(mel, axis=0, norm="ortho")[1 : len(CEPSTRUM) + 1]
+    level = _decibel(total / reference) + 10 * np.log10(reference)
+    loudness = ((bands * reference) ** 0.23).sum(axis=0)
+    voice, voiced = _voice(power, active, sampling_rate)
+    frames = np.concatenate([mel, cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32)
+    drawn, paired = (frames[[FRAME.index(name) for name in names]] for names in (CONTOURS, PAIRED))
+    row = [
+        _statistics(frames[: -len(VOICE)], active),
+        _statistics(voice, voiced),
+        np.percentile(voice[:, voiced], PERCENTILES, axis=1).T if voiced.any() else np.zeros((2, 5)),
+        _timing(mel, active, voiced),
+        _contours(drawn),
+        _correlations(paired[:, active]),
+        _modulation(mel),
+    ]
+    return np.concatenate([part.ravel() for part in row]).astype(np.float32)
+
+
+def _power(y, sampling_rate):
+    """Frequencies (n_frequencies,) [kHz] and power (n_frequencies, n_frames) in squares of full scale.
+
+    Zeros of half the window's length and more keep its autocorrelation exact over the lags of all pitches.
+    """
+    width, step = round(WINDOW * sampling_rate), round(HOP * sampling_rate)
+    n_fft = 1 << round(1.5 * width).bit_length()
+    window = torch.hann_window(width)
+    y = torch.from_numpy(y)
+    spectrum = torch.stft(y, n_fft, step, width, window, pad_mode="constant", return_complex=True).numpy()
+    power = (spectrum.real**2 + spectrum.imag**2) * (2 / n_fft / (window @ window).item())
+    khz = np.arange(len(power), dtype=np.float32) * sampling_rate / n_fft / 1000
+    power[(khz < LOWEST / 1000) | (khz > HIGHEST / 1000)] = 0
+    return khz, power
+
+
+def _decibel(power):
+    return 10 * np.log10(power + FLOOR)
+
+
+def _shape(khz, power):
+    """Shape of the spectrum (11, n_frames): SHAPE without level and loudness."""
+    share = power / (power.sum(axis=0) + FLOOR)
+    share_db = _decibel(share)
+    centroid = khz @ share
+    spread = np.sqrt(np.maximum(khz**2 @ share - centroid**2, 0))
+    below = np.cumsum(share, axis=0)
+    rolloffs = [khz[np.argmax(below >= part * below[-1], axis=0)] for part in (0.25, 0.5, 0.85)]
+    flatness = share_db.mean(axis=0)
+    flux = np.linalg.norm(np.diff(np.sqrt(share), axis=1, prepend=np.sqrt(share[:, :1])), axis=0)
+
+    def slope(low, high):  # [dB/kHz]
+        inside = (khz >= low) & (khz < high)
+        offset = khz[inside] - khz[inside].mean()
+        return offset @ share_db[inside] / (offset @ offset)
+
+    below_1, below_2, below_5 = np.searchsorted(khz, [1, 2, 5])
+    alpha = _decibel(share[:below_1].sum(axis=0)) - _decibel(share[below_1:below_5].sum(axis=0))
+    hammarberg = share_db[:below_2].max(axis=0) - share_db[below_2:below_5].max(axis=0)
+    slopes = slope(0.05, 0.5), slope(0.5, 1.5)
+    return np.stack([centroid, spread, *rolloffs, flatness, flux, *slopes, alpha, hammarberg])
+
+
+def _voice(power, active, sampling_rate):
+    """Pitch and voicing (2, n_frames), and which frames (n_frames,) are voiced.
+
+    Pitch is the lag at which the autocorrelation, divided by the window's own, peaks highest, less 0.03 an
+    octave so as not to fall an octave down. A second pass looks only near the pitches that the first found.
+    """
+    n_fft = 2 * len(power) - 2
+    low = power[: round(4000 * n_fft / sampling_rate)]  # under 4 kHz peaks are smooth: a parabola fits
+    correlation = torch.fft.irfft(torch.from_numpy(low.T.copy()), n_fft).numpy()
+    window = torch.hann_window(round(WINDOW * sampling_rate))
+    own = torch.fft.irfft(torch.fft.rfft(window, n_fft).abs() ** 2).numpy()
+    shortest, longest = (round(sampling_rate / hertz) for hertz in reversed(PITCH_RANGE))
+    lag = np.arange(shortest - 1, longest + 2)
+    correlation = correlation[:, lag] / (correlation[:, :1] + 1e-12) / (own[lag] / own[0])  # (frames, lags)
+    before, at, after = correlation[:, :-2], correlation[:, 1:-1], correlation[:, 2:]
+    is_peak = (at > before) & (at >= after)
+    shift = np.divide(before - after, 2 * (before - 2 * at + after), where=is_peak, out=np.zeros_like(at))
+    height = at - (before - after) * shift / 4
+    lag = lag[1:-1]
+    strength = np.where(is_peak, height - 0.03 * np.log2(lag / shortest, dtype=np.float32), -1)
+
+    def track(lowest, highest):
+        start, stop = np.searchsorted(lag, [sampling_rate / highest, sampling_rate / lowest])
+        peak = start + strength[:, start : stop + 1].argmax(axis=1)
+        frame = np.arange(len(peak))
+        voicing = np.clip(height[frame, peak], 0, 1)
+        voiced = active & (strength[frame, peak] > -1) & (voicing > 0.5)
+        voiced = ndimage.binary_opening(voiced, np.ones(3))  # for at least 30 ms
+        return sampling_rate / (lag[peak] + shift[frame, peak]), voicing, voiced
+
+    hertz, voicing, voiced = track(*PITCH_RANGE)
+    if voiced.any():
+        low, high = np.percentile(hertz[voiced], [25, 75])
+        hertz, voicing, voiced = track(0.7 * low, 2 * high)
+    frames = np.flatnonzero(voiced)
+    semitones = 12 * np.log2(hertz[frames] / 150)
+    pitch = np.interp(np.arange(len(hertz)), frames, semitones) if voiced.any() else np.zeros(len(hertz))
+    return np.stack([pitch, voicing]), voiced
+
+
+def _statistics(tracks, chosen):
+    """STATISTICS of each track over the chosen frames: deltas are mean absolute changes, slopes in [1/s]."""
+    if not chosen.any():
+        return np.zeros((len(tracks), len(STATISTICS)))
+    delta = np.gradient(tracks, axis=1)
+    delta2 = np.gradient(delta, axis=1)
+    inside = tracks[:, chosen]
+    time = np.flatnonzero(chosen) * HOP
+    time = time - time.mean()
+    slope = inside @ time / max(time @ time, HOP**2)
+    changes = [np.abs(change[:, chosen]).mean(axis=1) for change in (delta, delta2)]
+    return np.column_stack([inside.mean(axis=1), inside.std(axis=1), slope, *changes])
+
+
+def _timing(mel, active, voiced):
+    """Duration [log2 s], shares, and rates [1/s], in the order of TIMING."""
+    mel = np.pad(mel, ((0, 0), (10, 10)), mode="minimum")  # so that the first and the last peak are peaks
+    syllables, _ = signal.find_peaks(ndimage.gaussian_filter1d(mel[8:28].mean(axis=0), 2.5), prominence=2)
+    rise = np.maximum(np.diff(mel, axis=1), 0).mean(axis=0)  # [dB a frame]
+    onsets, _ = signal.find_peaks(ndimage.gaussian_filter1d(rise, 1.5), prominence=0.3)
+    pauses = ndimage.binary_opening(~active, np.ones(5))  # quiet for at least 50 ms
+    voices, pauses = (np.flatnonzero(np.diff(run.astype(int), prepend=0) == 1) for run in (voiced, pauses))
+    duration = len(active) * HOP
+    rates = [len(events) / duration for events in (voices, pauses, syllables, onsets)]
+    return np.array([np.log2(duration), active.mean(), voiced.mean(), *rates])
+
+
+def _contours(tracks):
+    """Course of each track (n_tracks, N_COSINES): its mean product with half a cosine, a whole one, ..."""
+    moment = (np.arange(tracks.shape[1]) + 0.5) / tracks.shape[1]
+    return tracks @ np.cos(np.pi * np.outer(moment, np.arange(1, N_COSINES + 1))) / len(moment)
+
+
+def _correlations(tracks):
+    """Correlation of every two tracks (n_pairs,); 0 where one is constant."""
+    offset = tracks - tracks.mean(axis=1, keepdims=True)
+    offset /= np.linalg.norm(offset, axis=1, keepdims=True) + 1e-6
+    return (offset @ offset.T)[np.triu_indices(len(tracks), 1)]
+
+
+def _modulation(mel):
+    """Power [dB] of the changes in time of each group of mel bands (N_GROUPS, n_modulations)."""
+    groups = mel.reshape(N_GROUPS, -1, mel.shape[1]).mean(axis=1)
+    window = np.hanning(mel.shape[1] + 2)[1:-1]
+    n_fft = max(512, fft.next_fast_len(mel.shape[1]))
+    changes = (groups - groups.mean(axis=1, keepdims=True)) * window
+    power = np.abs(fft.rfft(changes, n_fft)) ** 2 / (window @ window)
+    edges = np.round(np.array(MODULATIONS) * n_fft * HOP).astype(int)
+    return 10 * np.log10([power[:, low:high].mean(axis=1) + 1e-3 for low, high in pairwise(edges)]).T
