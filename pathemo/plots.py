@@ -159,7 +159,7 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
     ax.set(xlim=(-0.4, len(table) - 0.3), ylabel={"uar": "UAR [%]"}.get(metric, f"{metric} [%]"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.tick_params(axis="x", labelsize="small")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize="small",
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize="small",
               columnspacing=1, handletextpad=0.4)
     return ax
 

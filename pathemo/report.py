@@ -410,13 +410,14 @@ def results_table(rows, *, row=("target", "source", "inputs"), metric="uar"):
     table = table.replace({"source": "", "protocol": ""}, "none")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
     counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
-    return wide.join(counts).reset_index()
+    return wide.join(counts)
 
 
 def _results_tables(rows):
     """The UAR table of each notebook that measured one."""
     measured = rows.groupby("notebook")["metric"].agg(lambda metric: "uar" in set(metric))
-    return {name: results_table(rows[rows["notebook"] == name]) for name in measured.index[measured]}
+    named = measured.index[measured]
+    return {name: results_table(rows[rows["notebook"] == name]).reset_index() for name in named}
 
 
 def readme(*, check=False):
@@ -433,7 +434,7 @@ def readme(*, check=False):
     if not parts:
         raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
     study = rows(profile="paper").drop(columns="notebook").drop_duplicates()
-    table = results_table(study, row=["target", "inputs"])
+    table = results_table(study, row=["target", "inputs"]).reset_index()
     new = f"{parts[1]}\n{_markdown_table(table)}\n{parts[2]}"
     if check and new != old:
         raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")
