@@ -38,13 +38,13 @@ reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) o
 # Three things are tested, each with one thread a process so that two processes share two cores:
 # the module; the notebooks as they stand, with the outputs of their check cells; and determinism: the executed
 # notebooks of the quick profile give the same outputs again. `make reports` made those (here it redoes only what
-# is out of date), so determinism costs one execution and not two.
+# is out of date), so determinism costs one execution and not two; it starts from an empty cache.
 test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a second run gives the same
 	$(PYTHON) -m pytest -n 2 --doctest-modules pathemo tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks/*.ipynb
 	$(PYTHON) -m pathemo run quick
-	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick/*.ipynb
+	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks/*.ipynb
+	PATHEMO_CACHE=$$(mktemp -d) $(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick/*.ipynb
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m pathemo lab
