@@ -80,14 +80,12 @@ def score_rows(truth, prediction, speaker, **key):
 
 
 def pooled_rows(truth, prediction, **key):
-    """Result rows over the test clips of all folds of a seed: UAR, accuracy and "recall:<emotion>".
+    """Result rows over the test clips of all folds of a seed: UAR and accuracy.
 
     Their `fold` and `speaker` are "all"; `key` gives the other columns, as in `score_rows`.
     """
     scores = [{"metric": "uar", "value": unweighted_average_recall(truth, prediction), "n": len(truth)},
               {"metric": "accuracy", "value": accuracy(truth, prediction), "n": len(truth)}]
-    for emotion, (recall, n) in recall_per_emotion(truth, prediction).iterrows():
-        scores.append({"metric": f"recall:{emotion}", "value": recall, "n": n})
     return _rows(scores, {"fold": "all", "speaker": "all"} | key)
 
 

@@ -413,13 +413,6 @@ def results_table(rows, *, row=("target", "source", "inputs"), metric="uar"):
     return wide.join(counts)
 
 
-def _results_tables(rows):
-    """The UAR table of each notebook that measured one."""
-    measured = rows.groupby("notebook")["metric"].agg(lambda metric: "uar" in set(metric))
-    named = measured.index[measured]
-    return {name: results_table(rows[rows["notebook"] == name]).reset_index() for name in named}
-
-
 def readme(*, check=False):
     """Bring the results table of README.md, between its two markers, up to date with `reports/paper`.
 
@@ -433,8 +426,7 @@ def readme(*, check=False):
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", old, re.DOTALL)
     if not parts:
         raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
-    study = rows(profile="paper").drop(columns="notebook").drop_duplicates()
-    table = results_table(study, row=["target", "inputs"]).reset_index()
+    table = results_table(rows(profile="paper"), row=["target", "inputs"])
     new = f"{parts[1]}\n{_markdown_table(table)}\n{parts[2]}"
     if check and new != old:
         raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")
@@ -443,6 +435,7 @@ def readme(*, check=False):
 
 
 def _markdown_table(table):
+    table = table.reset_index()
     cells = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
@@ -454,22 +447,22 @@ def _summarise(profile, settings, common, folder):
     states = {name: _state(folder, name) for name in settings["notebooks"]}
     facts = {name: state["provenance"] for name, state in states.items() if state}
     _write(folder / "provenance.json", json.dumps(facts, indent=1))
-    results, with_rows = {}, [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
+    results, with_rows = pd.DataFrame(), [n for n in states if (folder / "rows" / f"{n}.csv").is_file()]
     if with_rows:
-        table = rows(*with_rows, profile=profile)
-        results = _results_tables(table)
-        table = table[["notebook", *ROW_COLUMNS]]
+        table = rows(*with_rows, profile=profile)[["notebook", *ROW_COLUMNS]]
+        results = results_table(table)
         _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
     heading = f"# The {profile} profile, on {settings['data']} corpora"
     origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
-    tables = [f"\nUAR in % [95 % interval], `{name}`:\n\n{_markdown_table(t)}" for name, t in results.items()]
-    _write(folder / "README.md", f"{heading}\n\n{origin}\n{''.join(tables)}")
+    caption = "UAR in %, mean over speakers [95 % interval]:"
+    _write(folder / "README.md", "\n\n".join([heading, origin, caption, _markdown_table(results)]))
     for name, state in states.items():
         state["current"] = state.get("digest") == _digest(settings, common, folder, name)
         state["question"] = _markdown(state.get("question", ""))
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     page = templates.get_template("report.html").render(
-        profile=profile, data=settings["data"], notebooks=states, results=results, provenance=facts)
+        profile=profile, data=settings["data"], notebooks=states, provenance=facts,
+        results=results.to_html(border=0))
     _write(folder / "index.html", page)
 
 
