@@ -450,7 +450,8 @@ def _summarise(profile, settings, common, folder):
     results, with_rows = pd.DataFrame(), [n for n in states if (folder / "rows" / f"{n}.csv").is_file()]
     if with_rows:
         table = rows(*with_rows, profile=profile)[["notebook", *ROW_COLUMNS]]
-        results = results_table(table)
+        if table["metric"].eq("uar").any():
+            results = results_table(table)
         _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
     heading = f"# The {profile} profile, on {settings['data']} corpora"
     origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."

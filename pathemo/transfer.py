@@ -120,8 +120,8 @@ def baseline(target, sources=(), *, model, protocol):
 
 def _study(
     protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3,
-    n_modules=10, n_active=3, width=20, minibatches=25, population_size=16, fitness="train", progress=False,
-    device="cpu", **training,
+    n_modules=10, n_active=3, width=20, minibatches=25, population_size=16, progress=False, device="cpu",
+    **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -156,7 +156,7 @@ def _study(
         if evolving:
             evolution = evolve(
                 net, task.name, examples, generations=generations, minibatches=minibatches,
-                population_size=population_size, fitness=fitness, progress=progress, **training,
+                population_size=population_size, progress=progress, **training,
             )  # fmt: skip
             return evolution.best, evolution.history
         path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
