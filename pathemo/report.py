@@ -390,7 +390,7 @@ def _publish(staging, folder):
 # ---- what a reader opens ----
 
 
-def results_table(rows, *, row=("target", "source", "inputs"), metric="uar"):
+def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
     """A score in percent with its 95 % interval as text: a column for each protocol.
 
     Parameters

@@ -365,7 +365,7 @@ def test_results_table_says_what_was_not_run():
     missing = not_run_rows(reason, target="savee", protocol="svm", inputs="plain")
     rows = pd.concat([some_rows(), some_rows(protocol="logistic"), missing])
     table = report.results_table(rows)
-    assert table.index.names == ["target", "source", "inputs"]
+    assert table.index.names == ["target", "inputs", "source"]
     assert table.columns.tolist() == ["svm", "logistic", "speakers", "seeds"]
     assert table["svm"].tolist() == ["75.0 [0.0, 100.0]", "not run: savee not found"]
     assert table["logistic"].tolist()[1] == ""

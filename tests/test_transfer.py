@@ -13,7 +13,6 @@ from pathemo.pathnet import PathNet
 from pathemo.splits import leave_one_speaker_out
 from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
 
-study = transfer._study
 PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8)
 
@@ -187,44 +186,3 @@ def test_baseline_is_the_classifier_on_the_folds():
     row = outcome.rows.query("speaker == 'target1' and metric == 'accuracy'")
     assert row.value.item() == pytest.approx(right)
     assert row.protocol.item() == "bayes"
-
-
-def test_finished_jobs_are_kept(tmp_path, monkeypatch):
-    """A second run of the same jobs computes nothing; other settings, data or engine code do."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    computed = []
-    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or study(*a, **k))
-    job = (from_scratch, TARGET, (), BRIEF)
-    first, again = (list(transfer.run_all([job]))[0] for _ in range(2))
-    pd.testing.assert_frame_equal(first.rows, again.rows)
-    assert len(computed) == 1
-    list(transfer.run_all([job, (from_scratch, TARGET, (), {**BRIEF, "steps": 20})]))
-    list(transfer.run_all([(from_scratch, NEAR, (), BRIEF)]))
-    assert len(computed) == 3
-    monkeypatch.setattr(transfer, "_engine_version", lambda: "changed")
-    list(transfer.run_all([job]))
-    assert len(computed) == 4
-
-
-def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
-    """Outcomes come in the order of the jobs, and do not depend on the number of processes."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "one"))
-    jobs = [(protocol, TARGET, (NEAR,), BRIEF) for protocol in PROTOCOLS]
-    alone = list(transfer.run_all(jobs))
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "two"))
-    for first, second in zip(alone, transfer.run_all(jobs, n_jobs=2), strict=True):
-        pd.testing.assert_frame_equal(first.rows, second.rows)
-
-
-def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
-    """Runs whose corpora are here have outcomes; the others have a row that names what is missing."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
-    runs = [(fine_tune, "target", ("near",)), (fine_tune, "target", ("lost",)), (pathnet, "lost", ())]
-    grid = [(*run, "plain") for run in runs]
-    rows, outcomes = transfer.study(grid, tasks, BRIEF)
-    assert list(outcomes) == grid[:1]
-    missing = rows[rows.note.ne("")]
-    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch"]
-    assert missing.note.eq("not run: lost not found, see data/README.md").all()
-    assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)

@@ -1,0 +1,58 @@
+"""The grid: kept outcomes, processes, and rows for what cannot run."""
+
+import pandas as pd
+from test_transfer import BRIEF, NEAR, PROTOCOLS, TARGET
+
+from pathemo import study, transfer
+from pathemo.transfer import fine_tune, from_scratch, pathnet
+
+learn = transfer._study
+
+
+def test_finished_jobs_are_kept(tmp_path, monkeypatch):
+    """A second run of the same jobs computes nothing; other settings, data or engine code do."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    computed = []
+    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or learn(*a, **k))
+    job = (from_scratch, TARGET, (), BRIEF)
+    first, again = (list(study.outcomes_of([job]))[0] for _ in range(2))
+    pd.testing.assert_frame_equal(first.rows, again.rows)
+    assert len(computed) == 1
+    list(study.outcomes_of([job, (from_scratch, TARGET, (), {**BRIEF, "steps": 20})]))
+    list(study.outcomes_of([(from_scratch, NEAR, (), BRIEF)]))
+    assert len(computed) == 3
+    monkeypatch.setattr(study, "_engine_version", lambda: "changed")
+    list(study.outcomes_of([job]))
+    assert len(computed) == 4
+
+
+def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
+    """Outcomes come in the order of the jobs, and do not depend on the number of processes."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "one"))
+    jobs = [(protocol, TARGET, (NEAR,), BRIEF) for protocol in PROTOCOLS]
+    alone = list(study.outcomes_of(jobs))
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "two"))
+    for first, second in zip(alone, study.outcomes_of(jobs, n_jobs=2), strict=True):
+        pd.testing.assert_frame_equal(first.rows, second.rows)
+
+
+def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
+    """Runs whose corpora are here have outcomes; the others have a row that names what is missing."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
+    runs = [(fine_tune, "target", ("near",)), (fine_tune, "target", ("lost",)), (pathnet, "lost", ())]
+    grid = [(*run, "plain") for run in runs]
+    rows, outcomes = study.run(grid, tasks, BRIEF)
+    assert list(outcomes) == grid[:1]
+    missing = rows[rows.note.ne("")]
+    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch"]
+    assert missing.note.eq("not run: lost not found, see data/README.md").all()
+    assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)
+
+
+def test_sources_are_tried_alone_and_all_in_every_order():
+    """Orders are of corpora that are here, for a target that is; a missing one stands alone, to be named."""
+    tasks = {(name, "plain") for name in "abc"}
+    assert study.sources_for("a", list("abc"), tasks) == [("b",), ("c",), ("b", "c"), ("c", "b")]
+    assert study.sources_for("d", list("abcd"), tasks) == [("a",), ("b",), ("c",)]
+    assert study.sources_for("a", list("ab"), tasks) == [("b",)]
