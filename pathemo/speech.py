@@ -8,7 +8,6 @@ Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 w
 and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, as the papers give no inputs.
 """
 
-import hashlib
 import os
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -24,10 +23,9 @@ from scipy import fft, ndimage, signal
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aiff")  # read by soundfile, all else by PyAV (FFmpeg)
 SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
 WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
-CODE = hashlib.blake2b(Path(__file__).read_bytes()).hexdigest()  # part of cache names: new code, new entries
+CODE = pooch.file_hash(__file__)  # part of cache names: new code, new entries
 
 HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
@@ -36,39 +34,36 @@ ACTIVE, TRIM = 40.0, 30.0  # [dB] below the loudest frame: what is quieter is no
 FLOOR = 1e-7  # added to powers before the logarithm: 70 dB below the mean level of the utterance
 PITCH_RANGE = 60.0, 600.0  # [Hz]
 MODULATIONS = (0.5, 1, 2, 4, 8, 16, 32)  # [Hz] edges of the modulation bands
-N_GROUPS, N_COSINES = 10, 6  # groups of mel bands in the modulation spectrum; cosines that draw a contour
+GROUPS = range(1, 11)  # of mel bands, in the modulation spectrum
+COSINES = range(1, 7)  # draw a contour, by the number of their halves
 
 BANDS = tuple(f"mel{number}" for number in range(1, 41))
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
 SHAPE = ("centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux", "slope_low",
-         "slope_high", "alpha", "hammarberg", "level", "loudness")  # fmt: skip
+         "slope_high", "alpha", "hammarberg", "level", "loudness")
 VOICE = ("pitch", "voicing")
 FRAME = BANDS + CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
 CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
 PAIRED = (*CEPSTRUM[:8], "centroid", "spread", "rolloff50", "flatness", "flux", "slope_low", "slope_high",
-          "level", "pitch", "voicing")  # fmt: skip
+          "level", "pitch", "voicing")
 STATISTICS = ("mean", "sd", "slope", "delta", "delta2")
 PERCENTILES = (5, 25, 50, 75, 95)
-TIMING = ("duration", "active_share", "voiced_share", "voiced_rate", "pause_rate", "syllable_rate",
-          "onset_rate")  # fmt: skip
+TIMING = ("duration", "active_share", "voiced_share",
+          "voiced_rate", "pause_rate", "syllable_rate", "onset_rate")
 FUNCTIONALS = (
     *(f"{name} {statistic}" for name in FRAME for statistic in STATISTICS),
     *(f"{name} p{percent:02}" for name in VOICE for percent in PERCENTILES),
     *TIMING,
-    *(f"{name} contour{order}" for name in CONTOURS for order in range(1, N_COSINES + 1)),
+    *(f"{name} contour{order}" for name in CONTOURS for order in COSINES),
     *(f"{one} with {other}" for one, other in combinations(PAIRED, 2)),
-    *(
-        f"modulation{group} {low}-{high} Hz"
-        for group in range(1, N_GROUPS + 1)
-        for low, high in pairwise(MODULATIONS)
-    ),
+    *(f"modulation{group} {low}-{high} Hz" for group in GROUPS for low, high in pairwise(MODULATIONS)),
 )
 
 
 def decode(path, *, sampling_rate):
-    """Sound of a recording, channels averaged, resampled by soxr.
+    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by soxr.
 
-    WAV and FLAC are read by soundfile, the sound track of AVI, MP4, MOV or MKV by PyAV. A cut file is told by
+    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file is told by
     its header, which announces more than is there (that of an MKV does not, so a cut MKV passes).
 
     Parameters
@@ -76,38 +71,25 @@ def decode(path, *, sampling_rate):
     path : str or Path
     sampling_rate : int [Hz]
 
-    Returns
-    -------
-    (n_samples,) float32, full scale is 1
-
     Raises
     ------
     FileNotFoundError
         Nothing is there.
     ValueError
         It is empty, no recording, damaged, truncated, silent, not finite, or a video without a sound track.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     soundfile.write(f"{folder}/beep.wav", np.sin(np.arange(8000)), 8000)
-    ...     decode(f"{folder}/beep.wav", sampling_rate=16000).shape
-    (16000,)
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such recording. {WAY_OUT}")
-    read = _read_sound if path.suffix.lower() in SOUND_FILES else _read_sound_track
     try:
-        _check_length(path)
-        channels, rate, n_announced = read(path)
-        n_samples = channels.shape[1]
-        if n_samples == 0:
+        _check_bytes(path)
+        if path.suffix.lower() in (".wav", ".flac"):
+            channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            y = channels.mean(axis=1)
+        else:
+            y, rate = _sound_track(path)
+        if len(y) == 0:
             raise ValueError("it is empty (0 samples)")
-        if n_samples < n_announced:
-            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {n_samples} there")
-        y = channels.mean(axis=0)
         if not np.isfinite(y).all():
             raise ValueError("it has samples that are not finite numbers")
         if np.abs(y - y.mean()).max() < SILENCE:
@@ -120,79 +102,63 @@ def decode(path, *, sampling_rate):
     return soxr.resample(y, rate, sampling_rate)
 
 
-def _check_length(path):
+def _check_bytes(path):
     """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept it."""
     with open(path, "rb") as file:
-        header, n_bytes = file.read(8), path.stat().st_size  # "RIFF", bytes that follow
+        header, n_bytes = file.read(8), path.stat().st_size
     if n_bytes == 0:
         raise ValueError("it is empty (0 bytes)")
-    n_announced = int.from_bytes(header[4:], "little")
-    written_to_pipe = n_announced >= 0x7FFFF000  # its length was not known
-    if header.startswith(b"RIFF") and n_bytes < n_announced and not written_to_pipe:
+    n_announced = int.from_bytes(header[4:], "little")  # 0x7FFFF000 or more: written to a pipe, not known
+    if header.startswith(b"RIFF") and n_bytes < n_announced < 0x7FFFF000:
         raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
 
 
-def _read_sound(path):
-    with soundfile.SoundFile(path) as file:
-        return file.read(dtype="float32", always_2d=True).T, file.samplerate, file.frames
-
-
-def _read_sound_track(path):
+def _sound_track(path):
     with av.open(path) as container:
         if not container.streams.audio:
             raise ValueError("it has no sound track")
         stream = container.streams.audio[0]
         to_float = av.AudioResampler(format="fltp")
-        frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
-        channels = [part.to_ndarray() for part in frames]
-        duration = float((stream.duration or 0) * stream.time_base)  # [s] 0: not announced
-        n_announced = (duration - 0.1) * stream.rate  # codecs drop a little at the ends
-        if not channels:
-            raise ValueError("its sound track is empty (0 samples)")
-        return np.concatenate(channels, axis=1), stream.rate, n_announced
+        parts = [part.to_ndarray() for frame in container.decode(stream) for part in to_float.resample(frame)]
+        y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
+        n_announced = (stream.duration or 0) * stream.time_base * stream.rate
+        if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
+            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {len(y)} there")
+        return y, stream.rate
 
 
 def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0):
-    """Log-mel spectrogram, equal to librosa's; the defaults are CNN-14's, at 32 kHz and at 16 kHz.
+    """Log-mel spectrogram (n_mels, 1 + n_samples // hop) as float32 [dB], equal to librosa's.
 
-    Hann window, sound mirrored at its ends, Slaney's mel scale and norm, powers of at least 1e-10.
+    Hann window, ends mirrored, Slaney's scale and norm; the defaults are CNN-14's, at 32 kHz and at 16 kHz.
 
     Parameters
     ----------
     y : (n_samples,) float array, at least one window long
     sampling_rate : int [Hz]
-    n_mels : int
     window, hop : float [s]
     fmin, fmax : float [Hz], fmax is at most half the sampling rate
-
-    Returns
-    -------
-    (n_mels, n_frames) float32 [dB], n_frames = 1 + n_samples // hop
 
     Source
     ------
     Kong et al. 2020 (PANNs), section III.
 
-    Examples
-    --------
     >>> log_mel(np.zeros(16000), sampling_rate=16000).shape
     (64, 101)
     """
     n_fft, step = round(window * sampling_rate), round(hop * sampling_rate)
     if len(y) < n_fft:
         raise ValueError(f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window")
-    fmax = min(fmax, sampling_rate / 2)
-    mel = MelSpectrogram(
-        sampling_rate, n_fft, None, step, fmin, fmax, n_mels=n_mels, norm="slaney", mel_scale="slaney"
-    )
+    mel = MelSpectrogram(sampling_rate, n_fft, None, step, fmin, min(fmax, sampling_rate / 2), n_mels=n_mels,
+                         norm="slaney", mel_scale="slaney")
     return AmplitudeToDB("power")(mel(torch.as_tensor(y, dtype=torch.float32))).numpy()
 
 
 def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
-    """One row of functionals a clip: of its sound, or else of its video's sound track.
+    """Functionals of each clip's sound, or else its video's: (n_clips, n_features) float32, as FUNCTIONALS.
 
-    Each row is kept in the cache folder (PATHEMO_CACHE, else the user's cache) under a name made of the
-    recording's bytes, the settings and this code: what is finished is not made again, a damaged entry is.
+    Rows are kept in the cache folder (PATHEMO_CACHE, else the user's) under the recording's content, the
+    settings and this code: what is finished is not made again, a cut entry is.
 
     Parameters
     ----------
@@ -203,75 +169,67 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
     n_jobs : int
         Processes; -1: one a processor.
 
-    Returns
-    -------
-    (n_clips, n_features) float32, columns named by FUNCTIONALS
-
     Raises
     ------
     ValueError
-        Some clips have no usable sound: all of them, by name; the rows of the others stay cached. Or the
-        sampling rate is too low.
+        The sampling rate is too low; or clips have no usable sound: all by name, the others stay cached.
     """
     if sampling_rate < 2 * HIGHEST:
         raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
     paths = index["audio"].fillna(index["video"])
-    problems = [f"{clip}: the clip has neither audio nor video" for clip in index.loc[paths.isna(), "clip"]]
     rows = {path: _recall(path, sampling_rate, trim) for path in paths.dropna().unique()}
     missing = [path for path, row in rows.items() if row is None]
     few = len(missing) < 50  # made sooner than other processes start
     with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
         made = joblib.Parallel()(joblib.delayed(_make)(path, sampling_rate, trim) for path in missing)
     rows.update(zip(missing, made))
+    problems = [f"{clip}: the clip has neither audio nor video" for clip in index.loc[paths.isna(), "clip"]]
     problems += [str(row) for row in rows.values() if isinstance(row, Exception)]
     if problems:
-        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
-        listed = "\n".join([*problems[:20], *more])
+        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
+        listed = "\n".join(problems[:20]) + more
         raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
     return np.stack([rows[path] for path in paths])
 
 
 def _entry(path, *settings):
     """Cache file of a recording's row."""
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "blake2b").hexdigest()
-    name = hashlib.blake2b(f"{content} {settings} {CODE}".encode(), digest_size=16).hexdigest()
+    name = joblib.hash([pooch.file_hash(path), settings, CODE])
     return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"), "speech", name)
 
 
-def _recall(path, sampling_rate, trim):
-    """Cached row of a recording; None where it has yet to be made, or was damaged."""
+def _recall(path, *settings):
+    """Cached row of a recording; None where it has yet to be made, or was cut."""
     try:
-        stored = _entry(path, sampling_rate, trim).read_bytes()
+        row = np.fromfile(_entry(path, *settings), np.float32)
     except OSError:
         return None
-    checksum, row = stored[:64], stored[64:]
-    return np.frombuffer(row, np.float32) if hashlib.blake2b(row).digest() == checksum else None
+    return row if len(row) == len(FUNCTIONALS) else None
 
 
 def _make(path, sampling_rate, trim):
-    """Row of a recording, cached, or the error that says why there is none."""
+    """Row of a recording, now cached, or the error that says why there is none."""
     try:
         y = decode(path, sampling_rate=sampling_rate)
-        row = functionals_of(y, sampling_rate=sampling_rate, trim=trim)
     except (FileNotFoundError, ValueError) as problem:
         return problem
+    row = functionals_of(y, sampling_rate=sampling_rate, trim=trim)
     entry = _entry(path, sampling_rate, trim)
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(hashlib.blake2b(row).digest() + row.tobytes())
-    os.replace(unfinished, entry)  # whoever reads meanwhile never sees half an entry
+    row.tofile(unfinished)
+    unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
     return row
 
 
 def functionals_of(y, *, sampling_rate, trim=False):
-    """Functionals of one utterance, finite for any sound, however short or still.
+    """Functionals (n_features,) of one utterance, finite however short (padded to 0.5 s) or still it is.
 
     Frames within 40 dB of the loudest are active; what lies between the first and the last of them counts.
     Powers are relative to their mean over active frames, so that the recording level shows in `level` [dB of
-    full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are taken over voiced frames,
-    0 in a clip without any; for contours and correlations pitch is drawn through the frames between. Clips
-    under 0.5 s get silence on both sides. Frequencies in [kHz], times in [s], rates in [1/s], levels in [dB].
+    full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are of voiced frames, 0 in a
+    clip without any; contours and correlations draw pitch through the frames between. Frequencies in [kHz],
+    times in [s], rates in [1/s], levels in [dB].
 
     Parameters
     ----------
@@ -279,12 +237,6 @@ def functionals_of(y, *, sampling_rate, trim=False):
     sampling_rate : int [Hz], at least 16000
     trim : bool, as in `functionals`
 
-    Returns
-    -------
-    (n_features,) float32, named by FUNCTIONALS
-
-    Examples
-    --------
     >>> y = signal.sawtooth(2 * np.pi * 300 * np.arange(16000) / 16000)
     >>> row = functionals_of(y, sampling_rate=16000)
     >>> round(float(row[FUNCTIONALS.index("pitch mean")]))  # 300 Hz is an octave above 150 Hz
@@ -322,15 +274,13 @@ def functionals_of(y, *, sampling_rate, trim=False):
 
 
 def _power(y, sampling_rate):
-    """Frequencies (n_frequencies,) [kHz] and power (n_frequencies, n_frames) in squares of full scale.
-
-    Zeros of half the window's length and more keep its autocorrelation exact over the lags of all pitches.
-    """
+    """Frequencies (n_frequencies,) [kHz] and power (n_frequencies, n_frames) in squares of full scale."""
     width, step = round(WINDOW * sampling_rate), round(HOP * sampling_rate)
+    # Zeros of half the window's length and more keep its autocorrelation exact over the lags of all pitches.
     n_fft = 1 << round(1.5 * width).bit_length()
     window = torch.hann_window(width)
-    y = torch.from_numpy(y)
-    spectrum = torch.stft(y, n_fft, step, width, window, pad_mode="constant", return_complex=True).numpy()
+    spectrum = torch.stft(torch.from_numpy(y), n_fft, step, width, window, pad_mode="constant",
+                          return_complex=True).numpy()
     power = (spectrum.real**2 + spectrum.imag**2) * (2 / n_fft / (window @ window).item())
     khz = np.arange(len(power), dtype=np.float32) * sampling_rate / n_fft / 1000
     power[(khz < LOWEST / 1000) | (khz > HIGHEST / 1000)] = 0
@@ -425,16 +375,15 @@ def _timing(mel, active, voiced):
     rise = np.maximum(np.diff(mel, axis=1), 0).mean(axis=0)  # [dB a frame]
     onsets, _ = signal.find_peaks(ndimage.gaussian_filter1d(rise, 1.5), prominence=0.3)
     pauses = ndimage.binary_opening(~active, np.ones(5))  # quiet for at least 50 ms
-    voices, pauses = (np.flatnonzero(np.diff(run.astype(int), prepend=0) == 1) for run in (voiced, pauses))
     duration = len(active) * HOP
-    rates = [len(events) / duration for events in (voices, pauses, syllables, onsets)]
-    return np.array([np.log2(duration), active.mean(), voiced.mean(), *rates])
+    counts = np.array([ndimage.label(voiced)[1], ndimage.label(pauses)[1], len(syllables), len(onsets)])
+    return np.array([np.log2(duration), active.mean(), voiced.mean(), *counts / duration])
 
 
 def _contours(tracks):
-    """Course of each track (n_tracks, N_COSINES): its mean product with half a cosine, a whole one, ..."""
+    """Course of each track (n_tracks, n_cosines): its mean product with half a cosine, a whole one, ..."""
     moment = (np.arange(tracks.shape[1]) + 0.5) / tracks.shape[1]
-    return tracks @ np.cos(np.pi * np.outer(moment, np.arange(1, N_COSINES + 1))) / len(moment)
+    return tracks @ np.cos(np.pi * np.outer(moment, COSINES)) / len(moment)
 
 
 def _correlations(tracks):
@@ -445,8 +394,8 @@ def _correlations(tracks):
 
 
 def _modulation(mel):
-    """Power [dB] of the changes in time of each group of mel bands (N_GROUPS, n_modulations)."""
-    groups = mel.reshape(N_GROUPS, -1, mel.shape[1]).mean(axis=1)
+    """Power [dB] of the changes in time of each group of mel bands (n_groups, n_modulations)."""
+    groups = mel.reshape(len(GROUPS), -1, mel.shape[1]).mean(axis=1)
     window = np.hanning(mel.shape[1] + 2)[1:-1]
     n_fft = max(512, fft.next_fast_len(mel.shape[1]))
     changes = (groups - groups.mean(axis=1, keepdims=True)) * window
