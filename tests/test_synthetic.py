@@ -37,7 +37,7 @@ def a_film(clips, emotion="happiness"):
 @pytest.fixture
 def few(monkeypatch):
     """Every corpus cut down to every ninth clip, so that writing takes no time."""
-    fewer = {name: lambda clips=clips: list(clips())[::9] for name, clips in layout.CORPORA.items()}
+    fewer = {name: lambda clips=clips: clips()[::9] for name, clips in layout.CORPORA.items()}
     monkeypatch.setattr(synthetic, "CORPORA", fewer)
     return fewer
 
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_files(name, few, synthetic_root, tmp_path)
 
 def test_a_clip_depends_on_its_seed_and_name_alone():
     """The same clip is the same sound whatever was made before; another seed, clip or speaker is another."""
-    first, second, *_ = layout.emodb()
+    first, second, *_ = layout.clips("emodb")
     alone = voice.speak(second, 0)
     voice.speak(first, 0)
     assert np.array_equal(alone, voice.speak(second, 0))
@@ -190,7 +190,7 @@ def test_the_face_is_found_in_nearly_all_frames(name, synthetic_root):
 
 def test_a_film_carries_the_sound_of_its_recording(synthetic_root):
     """The sound track of a SAVEE film is its WAV, up to the codec and its short delay."""
-    clip = a_film(layout.savee())
+    clip = a_film(layout.clips("savee"))
     recorded, rate = soundfile.read(synthetic_root / "savee" / clip.audio)
     with av.open(str(synthetic_root / "savee" / clip.video)) as container:
         assert container.streams.audio[0].sample_rate == rate
@@ -202,7 +202,7 @@ def test_a_film_carries_the_sound_of_its_recording(synthetic_root):
 
 def test_landmark_tables_have_the_published_form(synthetic_root):
     """Frame, time [s], 68 x and 68 y [pixels], a row a frame, inside the picture."""
-    clip = next(layout.ravdess())
+    clip = layout.clips("ravdess")[0]
     table = pd.read_csv(synthetic_root / "ravdess" / clip.landmarks)
     columns = [f"{axis}_{point}" for axis in "xy" for point in range(68)]
     assert list(table.columns) == ["frame", "timestamp", *columns]
@@ -214,10 +214,12 @@ def test_landmark_tables_have_the_published_form(synthetic_root):
 
 
 def test_a_face_at_rest_is_symmetric():
-    """Mirroring the left half of the model gives the right one, the middle lying on the axis."""
-    points = face._both_sides(face.LEFT)
-    assert np.allclose(points[face.MIRROR] * (-1, 1), points)
-    assert (face.MIRROR[face.MIRROR] == np.arange(68)).all()
+    """Mirroring the points of one side gives those of the other, the middle lying on the axis."""
+    points = face.landmarks(0, 0, 0, 0, 0, 0)
+    mirror = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40,
+                   54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]  # fmt: skip
+    assert np.allclose(points[mirror] * (-1, 1), points)
+    assert (mirror[mirror] == np.arange(68)).all()
     assert np.allclose(points[[8, 27, 30, 33, 51, 57, 62, 66], 0], 0)
 
 
@@ -225,7 +227,7 @@ def test_the_face_follows_the_emotion_in_time():
     """Over all actors a happy mouth widens after the onset and rests again; a neutral one stays."""
     width = {}
     for emotion in ("happiness", "neutral"):
-        clips = [clip for clip in layout.ravdess() if clip.emotion == emotion]
+        clips = [clip for clip in layout.clips("ravdess") if clip.emotion == emotion]
         x = np.array([face.track(clip, np.ones(96_000), 48_000, 0)[:, :, 0] for clip in clips])
         width[emotion] = ((x[:, :, 54] - x[:, :, 48]) / (x[:, :, 16] - x[:, :, 0])).mean(axis=0)
     start, apex, end = width["happiness"][[0, 15, -1]]
@@ -236,7 +238,7 @@ def test_the_face_follows_the_emotion_in_time():
 
 def test_the_mouth_opens_with_the_voice():
     """The lips of one clip part more where the sound is louder."""
-    clip = next(clip for clip in layout.ravdess() if clip.emotion == "happiness")
+    clip = next(clip for clip in layout.clips("ravdess") if clip.emotion == "happiness")
     loudness = 1 + np.sin(np.arange(30))
     opening = [
         np.diff(face.track(clip, np.repeat(sound, 3200), 48_000, 0)[:, [62, 66], 1]).ravel()

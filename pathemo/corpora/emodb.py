@@ -10,19 +10,12 @@ LICENCE = "free for research"
 HOME = "http://emodb.bilderbar.info"
 
 MEDIA = ("audio",)
-EMOTIONS = {
+EMOTIONS = {  # the letters are of the German words
     "W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
     "F": "happiness", "N": "neutral", "T": "sadness",
 }
-EXPECTED = {
-    "anger": 127, "boredom": 81, "disgust": 46, "fear": 69,
-    "happiness": 71, "neutral": 79, "sadness": 62,
-}
-SPEAKERS = {
-    "03": "male", "08": "female", "09": "female", "10": "male", "11": "male",
-    "12": "male", "13": "female", "14": "female", "15": "male", "16": "female",
-}
-CLIPS = None  # named by data/checksums/emodb.txt
+SPEAKERS = dict.fromkeys(("03", "10", "11", "12", "15"), "male")
+SPEAKERS |= dict.fromkeys(("08", "09", "13", "14", "16"), "female")
 
 GRAMMAR = "SSTTTEv.wav or .flac: speaker 03 08..16, text a01..b10, emotion letter of WLEAFTN, version a..z"
 PATTERN = re.compile(
@@ -31,7 +24,6 @@ PATTERN = re.compile(
 )
 # The archive's own hash is not published: its members are checked against data/checksums/emodb.txt.
 DOWNLOADS = {"audio": [("http://emodb.bilderbar.info/download/download.zip", None, ".")]}
-STEPS = ""
 
 
 def read_name(path):

@@ -16,16 +16,15 @@ MEDIA = ("video",)
 EMOTIONS = {
     "an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness", "sa": "sadness", "su": "surprise",
 }
-EXPECTED = dict.fromkeys(EMOTIONS.values(), 210)
-LEFT_OUT = ("06", "23")  # not segmented; lacks happiness 1-3. The published set drops both.
-SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if f"{n:02d}" not in LEFT_OUT}  # gender unknown
+LEFT_OUT = re.compile(r"(^|/)subject (6|23)/")  # not segmented; lacks happiness 1-3: not in the published set
+SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if n not in (6, 23)}  # gender unknown
 CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS for k in range(1, 6)]
 
 GRAMMAR = "subject N/<emotion>/sentence k/sN_<code>_k.avi: N 1..44, code an di fe ha sa su, k 1..5"
 PATTERN = re.compile(
+    r"(.*/)?subject (?P<speaker>\d{1,2})/(?P<emotion>\w+)/(.*/)?"
     r"s_?(?P<subject>\d{1,2})_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?(?i:\.(avi|mp4))"
 )
-FOLDERS = re.compile(r"(?:^|/)subject (?P<subject>\d{1,2})/(?P<emotion>\w+)/")
 DOWNLOADS = {}
 STEPS = """\
 eNTERFACE'05 has to be downloaded by browser: its server sends an incomplete certificate chain.
@@ -45,14 +44,14 @@ def read_name(path):
     >>> read_name("subject 2/anger/sentence 1/s2_an_1.avi")["statement"]
     'an2'
     """
-    name, folders = PATTERN.fullmatch(Path(path).name), FOLDERS.search(Path(path).as_posix())
-    speaker = folders and folders["subject"].zfill(2)
-    if speaker in LEFT_OUT:
+    place = Path(path).as_posix()
+    if LEFT_OUT.search(place):
         return None
-    subject = name and name["subject"].zfill(2)
-    right_subject = subject == speaker or (speaker == "11" and subject == "12")
-    if speaker not in SPEAKERS or not right_subject or EMOTIONS[name["code"]] != folders["emotion"]:
+    name = PATTERN.fullmatch(place)
+    speaker, emotion = name and name["speaker"].zfill(2), name and EMOTIONS[name["code"]]
+    subjects = ("11", "12") if speaker == "11" else (speaker,)
+    if speaker not in SPEAKERS or name["subject"].zfill(2) not in subjects or name["emotion"] != emotion:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     clip = f"s{speaker}_{name['code']}_{name['k']}"
     spoken = {"s02_an_1": "an2", "s02_an_2": "an1"}.get(clip, name["code"] + name["k"])
-    return {"clip": clip, "speaker": speaker, "emotion": folders["emotion"], "statement": spoken}
+    return {"clip": clip, "speaker": speaker, "emotion": emotion, "statement": spoken}

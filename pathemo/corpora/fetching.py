@@ -1,11 +1,12 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
 import os
+import re
 import shutil
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pooch
 import requests
@@ -13,26 +14,22 @@ import requests
 from . import reading
 from .reading import data_root, found, load, refuse
 
+UNSAFE = re.compile(r"^/|[:\\]|(^|/)\.\.(/|$)")  # names in an archive that may lead out of its folder
+
 
 def fetch(name, root=None, *, parts=("audio",)):
     """Folder of the corpus once it is there and verified; None while steps are left to you (printed).
 
-    What is there is never touched. Interrupting is safe: repeat to go on. Of SAVEE and eNTERFACE'05, archives
-    (.zip) that you put into the folder are unpacked.
-
-    Parameters
-    ----------
-    name : str
-        One of `CORPORA`.
-    root : path, optional
-        Folder that holds the corpora, see `data_root`.
-    parts : sequence of str
-        What to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks".
+    `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks". Archives
+    (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is there is never touched.
+    Interrupting is safe: repeat to go on.
 
     Raises
     ------
     ConnectionError
         The site could not be reached.
+    FileExistsError
+        The folder holds the synthetic corpus.
     ValueError
         An unknown part, a damaged or unsafe archive, files that are not the published ones, a corpus that is
         not complete. A refused archive leaves nothing behind.
@@ -40,50 +37,49 @@ def fetch(name, root=None, *, parts=("audio",)):
     reader, folder = reading.reader_of(name), data_root(root) / name
     if (folder / reading.SYNTHETIC).is_file():
         raise FileExistsError(f"{folder} holds the synthetic corpus; give another root for the recorded one")
-    folder.mkdir(parents=True, exist_ok=True)
-    unknown = [part for part in parts if part not in reader.DOWNLOADS]
+    unknown = ", ".join(part for part in parts if part not in reader.DOWNLOADS)
     if reader.DOWNLOADS and unknown:
-        valid = ", ".join(reader.DOWNLOADS)
-        raise ValueError(f"no part {', '.join(unknown)} of {reader.TITLE}; valid: {valid}")
-    for part in parts:
-        for address, known_hash, place in reader.DOWNLOADS.get(part, []):
-            target = folder / place
-            if target.is_dir() and reading.recordings(reader, target):
-                print(f"{target} is there already; take it away to fetch it anew")
-                continue
-            archive = download(address, known_hash, f"{name}-{Path(address).name}")
-            try:
-                install(archive, target, reader, part)
-            except ValueError:  # a bad archive is not kept for the next time, an interrupted one is
-                archive.unlink()
-                raise
-            archive.unlink()
-    if not reader.DOWNLOADS:
+        raise ValueError(f"no part {unknown} of {reader.TITLE}; valid: {', '.join(reader.DOWNLOADS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if reader.DOWNLOADS:
+        for part in parts:
+            for download in reader.DOWNLOADS[part]:
+                fetch_archive(reader, part, folder, *download)
+    else:
         for archive in sorted(folder.glob("*.zip")):
             if not archive.with_suffix("").exists():
                 install(archive, archive.with_suffix(""), reader)
-    if not found(name, root):
-        print(reader.STEPS.format(home=reader.HOME, folder=folder))
-        print(f"Then run `python -m pathemo fetch {name}` again: it unpacks archives and checks every clip.")
-        return None
+        if not found(name, root):
+            print(reader.STEPS.format(home=reader.HOME, folder=folder))
+            print(f"Then run `python -m pathemo fetch {name}` again: it unpacks archives, checks every clip.")
+            return None
     print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}, {reading.checksums(reader, folder)}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")
     return folder
 
 
-def download(address, known_hash, file_name):
-    """Archive in the cache, its checksum verified if one is known."""
+def fetch_archive(reader, part, folder, address, known_hash, place):
+    """Download an archive into the cache, verify it, unpack it to its place and delete it."""
+    target = folder / place
+    if any(reading.scan(reader, target)):
+        print(f"{target} is there already; take it away to fetch it anew")
+        return
     cache = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo")) / "downloads"
+    file, browser = Path(address).name, pooch.HTTPDownloader(progressbar=True)
     try:
         if known_hash and known_hash.startswith("http"):
-            answer = requests.get(known_hash, timeout=30)
-            answer.raise_for_status()
-            listed = {file["key"]: file["checksum"] for file in answer.json()["files"]}
-            known_hash = listed[Path(address).name]
-        browser = pooch.HTTPDownloader(progressbar=True)
-        return Path(pooch.retrieve(address, known_hash, fname=file_name, path=cache, downloader=browser))
+            record = requests.get(known_hash, timeout=30)
+            record.raise_for_status()
+            known_hash = {entry["key"]: entry["checksum"] for entry in record.json()["files"]}[file]
+        archive = pooch.retrieve(address, known_hash, f"{reader.NAME}-{file}", cache, downloader=browser)
     except requests.RequestException as error:
         raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
+    try:
+        install(Path(archive), target, reader, part)
+    except ValueError:  # a bad archive is not kept for the next time, an interrupted one is
+        os.remove(archive)
+        raise
+    os.remove(archive)
 
 
 def install(archive, target, reader, part=None):
@@ -96,7 +92,7 @@ def install(archive, target, reader, part=None):
         wrong = [
             f"{expected.path}: {'changed' if key in files else 'missing'}"
             for key, expected in reading.published(reader, target).items()
-            if key[1] == part and (key not in files or reading.state(files[key], expected) != "ok")
+            if key[1] == part and (key not in files or reading.state(staging, files[key], expected) != "ok")
         ]
         refuse(wrong, f"{archive.name} of {reader.TITLE}", "Nothing was installed; fetch again later")
         inner = staging / target.name  # some archives hold but a folder of their own name
@@ -111,13 +107,11 @@ def unpack(archive, folder):
     """Unpack a .zip file into the folder; ValueError if it is damaged or anything in it points elsewhere."""
     try:
         with zipfile.ZipFile(archive) as members:
-            unsafe = []
-            for member in members.infolist():
-                path = PurePosixPath(member.filename.replace("\\", "/"))
-                kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive's maker did not say
-                outside = path.is_absolute() or ".." in path.parts or ":" in member.filename
-                if outside or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    unsafe.append(member.filename)
+            unsafe = [
+                member.filename
+                for member in members.infolist()
+                if UNSAFE.search(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
+            ]
             refuse(unsafe, f"{archive.name} holds links or leads out of its folder", "Nothing was unpacked")
             members.extractall(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -1,8 +1,7 @@
 """RAVDESS: 24 North American actors, two sentences, eight emotions; sound, video and landmarks.
 
-Speech only: song is left out. Five sound files are stereo; decoding mixes them down. The two clips of
-DUPLICATE are one recording. Both stay in the index, since published folds and scores count 1,440 clips, and
-no speaker-disjoint split parts them: they are one actor's.
+Speech only: song is left out. Five sound files are stereo; decoding mixes them down. The two clips
+of DUPLICATE are one recording; both stay, since published folds count 1,440 and no speaker split parts them.
 """
 
 import re
@@ -15,14 +14,10 @@ LICENCE = "CC BY-NC-SA 4.0"
 HOME = "https://zenodo.org/records/1188976"
 
 MEDIA = ("audio", "video", "landmarks")
-EMOTIONS = {
-    "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",
-    "05": "anger", "06": "fear", "07": "disgust", "08": "surprise",
-}
-EXPECTED = {emotion: 96 if emotion == "neutral" else 192 for emotion in EMOTIONS.values()}
+EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+EMOTIONS = {f"{number:02d}": emotion for number, emotion in enumerate(EMOTIONS, start=1)}
 SPEAKERS = {f"{n:02d}": "male" if n % 2 else "female" for n in range(1, 25)}
 DUPLICATE = ("01-03-01-02-01-07", "01-03-01-02-02-07")
-CLIPS = None  # named by data/checksums/ravdess.txt
 
 GRAMMAR = (
     "MM-VC-EE-II-SS-RR-AA: modality 01 02 (.mp4, .csv, .csv.gz) or 03 (.wav, .flac), 01 speech or 02 song, "
@@ -34,15 +29,13 @@ PATTERN = re.compile(
 )
 # (address, hash, folder); a hash that is itself an address is looked up in the record's own list of files
 AUDIO, VIDEO, TRACKING = "Audio_Speech_Actors_01-24", "Video_Speech_Actor_", "FacialTracking_Actors_01-24"
-ZENODO = "https://zenodo.org/{}records/{}"
-FILES, TRACKED = ZENODO.format("", 1188976) + "/files/", ZENODO.format("", 3255102) + "/files/"
-RECORD, TRACKED_RECORD = ZENODO.format("api/", 1188976), ZENODO.format("api/", 3255102)
+RECORD, TRACKED = "https://zenodo.org/api/records/1188976", "https://zenodo.org/api/records/3255102"
+ARCHIVE = "https://zenodo.org/records/{}/files/{}.zip"
 DOWNLOADS = {
-    "audio": [(FILES + AUDIO + ".zip", "md5:bc696df654c87fed845eb13823edef8a", AUDIO)],
-    "video": [(f"{FILES}{VIDEO}{actor}.zip", RECORD, VIDEO + actor) for actor in SPEAKERS],
-    "landmarks": [(TRACKED + TRACKING + ".zip", TRACKED_RECORD, TRACKING)],
+    "audio": [(ARCHIVE.format(1188976, AUDIO), "md5:bc696df654c87fed845eb13823edef8a", AUDIO)],
+    "video": [(ARCHIVE.format(1188976, VIDEO + actor), RECORD, VIDEO + actor) for actor in SPEAKERS],
+    "landmarks": [(ARCHIVE.format(3255102, TRACKING), TRACKED, TRACKING)],
 }
-STEPS = ""
 
 
 def read_name(path):

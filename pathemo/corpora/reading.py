@@ -19,16 +19,22 @@ SYNTHETIC = "SYNTHETIC.txt"  # a synthetic corpus carries its own list of files
 
 CHECKSUMS = Path(__file__).parents[1] / "checksums"  # in a wheel
 if not CHECKSUMS.is_dir():
-    CHECKSUMS = Path(__file__).parents[2] / "data" / "checksums"  # in the project
+    CHECKSUMS = Path(__file__).parents[2] / "data/checksums"  # in the project
 
 
 class File(NamedTuple):
-    """A recording, there or expected: its path, what the path says, size [bytes], sha256 if published."""
+    """A recording, there or expected: path in the corpus, what it says, size [bytes], sha256 if published."""
 
     path: Path
     said: dict
-    size: int | None
+    size: int | None = None
     sha256: str | None = None
+
+    @property
+    def key(self):
+        """Clip and medium."""
+        name = self.path.name.lower()
+        return self.said["clip"], next(medium for medium in ENDINGS if name.endswith(ENDINGS[medium]))
 
 
 def reader_of(name):
@@ -38,13 +44,15 @@ def reader_of(name):
     return READERS[name]
 
 
+def project():
+    """Folder of the project, the nearest one upwards that holds environment.yml; None outside of it."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "environment.yml").is_file()), None)
+
+
 def data_root(root=None):
     """Folder that holds the corpora: `root`, else PATHEMO_DATA, else data/ of the project, else ./data."""
-    root = root or os.environ.get("PATHEMO_DATA")
-    if not root:
-        here = Path.cwd()
-        project = next((p for p in (here, *here.parents) if (p / "environment.yml").is_file()), here)
-        root = project / "data"
+    root = root or os.environ.get("PATHEMO_DATA") or (project() or Path.cwd()) / "data"
     return Path(root).expanduser().absolute()
 
 
@@ -54,17 +62,10 @@ def found(name, root=None):
 
 
 def load(name, root=None, *, complete=True):
-    """Index table of a corpus: one row a clip, sorted by clip.
+    """Index table of a corpus, one of `CORPORA`: one row a clip, sorted by clip.
 
-    Parameters
-    ----------
-    name : str
-        One of `CORPORA`.
-    root : path, optional
-        Folder that holds the corpora, see `data_root`.
-    complete : bool
-        Whether to refuse missing clips and clips that are not among the published ones. A medium that is
-        there at all must be there for every clip that the list of files has it for.
+    `complete` refuses missing clips and clips that are not among the published ones. A medium that is there
+    at all must then be there for every clip that the list of files has it for.
 
     Returns
     -------
@@ -92,15 +93,13 @@ def load(name, root=None, *, complete=True):
         way_out += ", or load a part of the corpus with complete=False"
     refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out}; {section}")
 
-    rows = [
-        file.said | {"corpus": name, "gender": reader.SPEAKERS[file.said["speaker"]], medium: str(file.path)}
-        for (_, medium), file in files.items()
-    ]
+    rows = [file.said | {medium: str(folder / file.path)} for (_, medium), file in files.items()]
     index = pd.DataFrame(rows).groupby("clip", as_index=False).first()  # joins the media of a clip, sorts
+    index = index.assign(corpus=name, gender=index["speaker"].map(reader.SPEAKERS))
     index = index.reindex(columns=COLUMNS).astype("string")
     kind = "synthetic" if (folder / SYNTHETIC).is_file() else "recorded"
-    names = (f"{file.path.relative_to(folder).as_posix()} {file.size}" for file in files.values())
-    index.attrs["version"] = f"{kind}-{digest(names)}"
+    sizes = (f"{file.path.as_posix()} {file.size}" for file in files.values())
+    index.attrs["version"] = f"{kind}-{digest(sizes)}"
     return index
 
 
@@ -117,43 +116,31 @@ def refuse(problems, where, way_out, limit=20):
         raise ValueError("\n  ".join(lines) + f"\n{way_out}.")
 
 
-def recordings(reader, folder):
-    """Files below the folder that end like recordings, hidden ones left out, sorted by name."""
-    endings = tuple(ending for medium in reader.MEDIA for ending in ENDINGS[medium])
-    paths = (path for path in folder.rglob("*") if path.name.lower().endswith(endings) and path.is_file())
-    shown = (path for path in paths if "/." not in "/" + path.relative_to(folder).as_posix())
-    return sorted(shown, key=lambda path: (path.name, path))
-
-
-def read(reader, path):
-    """(clip, medium) of a file and all that its path says; (None, None) when it is left out by rule."""
-    said = reader.read_name(path)
-    medium = next(m for m, endings in ENDINGS.items() if str(path).lower().endswith(endings))
-    return ((said["clip"], medium), said) if said else (None, None)
-
-
 def scan(reader, folder):
-    """Recordings by (clip, medium), and what is wrong with single files.
+    """Recordings by (clip, medium), and what is wrong with single files; hidden ones do not count.
 
     Two files of one clip and medium (.wav and .flac, or two copies) are a problem. Only RAVDESS has videos
     twice on purpose, with sound (01) and without (02): the first is taken.
     """
+    endings = tuple(ending for medium in reader.MEDIA for ending in ENDINGS[medium])
     files, problems = {}, []
-    for path in recordings(reader, folder):
-        name = path.relative_to(folder)
+    for place in sorted(folder.rglob("*"), key=lambda place: (place.name, place)):
+        path = place.relative_to(folder)
+        hidden = any(part.startswith(".") for part in path.parts)
+        if hidden or not path.name.lower().endswith(endings) or not place.is_file():
+            continue
         try:
-            key, said = read(reader, name)
+            said = reader.read_name(path)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if key is None:
-            continue
-        file = File(path, said, path.stat().st_size)
-        if file.size == 0:
-            problems.append(f"{name}: empty (0 bytes)")
-        first = files.setdefault(key, file)
-        if first is not file and first.said == said:
-            problems.append(f"{name}: the same clip as {first.path.relative_to(folder)}; keep one of them")
+        if said:
+            file = File(path, said, place.stat().st_size)
+            first = files.setdefault(file.key, file)
+            if file.size == 0:
+                problems.append(f"{path}: empty (0 bytes)")
+            if first is not file and first.said == said:
+                problems.append(f"{path}: the same clip as {first.path}; keep one of them")
     return files, problems
 
 
@@ -161,16 +148,16 @@ def published(reader, folder):
     """Files to expect by (clip, medium), from SYNTHETIC.txt of the folder, else from data/checksums."""
     listing = folder / SYNTHETIC
     if not listing.is_file():
+        if reader is enterface:  # no checksums are published
+            return {(clip, "video"): File(Path(clip), {}) for clip in enterface.CLIPS}
         listing = CHECKSUMS / f"{reader.NAME}.txt"
-        if reader.CLIPS:  # no checksums are published
-            return {(clip, "video"): File(Path(clip), {}, None) for clip in reader.CLIPS}
     files = {}
     for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
         if line and not line.startswith("#"):
             path, sha256, size = line.rsplit(" ", 2)
-            key, said = read(reader, path)
-            files.setdefault(key, File(Path(path), said, int(size), sha256.removeprefix("sha256:")))
-    files.pop(None, None)  # all that is left out by rule
+            file = File(Path(path), reader.read_name(path), int(size), sha256.removeprefix("sha256:"))
+            if file.said:
+                files.setdefault(file.key, file)
     return files
 
 
@@ -179,27 +166,26 @@ def compare(files, expected):
     clips, media = {clip for clip, _ in files}, {medium for _, medium in files}
     known = {clip for clip, _ in expected}
     missing = [key for key in expected if key not in files and (key[1] in media or key[0] not in clips)]
-    strange = [key for key in files if key[0] not in known]
-    return [f"{expected[key].path}: missing" for key in missing] + [
-        f"{files[key].path.name}: not among the published clips" for key in strange
-    ]
+    strange = [file.path for (clip, _), file in files.items() if clip not in known]
+    problems = [f"{expected[key].path}: missing" for key in missing]
+    return problems + [f"{path}: not among the published clips" for path in strange]
 
 
-def state(file, expected):
+def state(folder, file, expected):
     """How a file compares with the published one: "ok", "changed" or "unknown (why)"."""
     if expected is None or expected.sha256 is None:
         return "unknown (no checksum listed)"
     if file.path.suffix.lower() != expected.path.suffix.lower():
         return "unknown (converted, so not comparable)"
-    same = file.size == expected.size and pooch.file_hash(file.path, alg="sha256") == expected.sha256
+    same = file.size == expected.size and pooch.file_hash(folder / file.path) == expected.sha256
     return "ok" if same else "changed"
 
 
 def checksums(reader, folder):
     """How the recordings compare with the published ones, in words: "1 changed, 479 ok"."""
     expected = published(reader, folder)
-    states = Counter(state(file, expected.get(key)) for key, file in scan(reader, folder)[0].items())
-    return ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
+    states = Counter(state(folder, file, expected.get(key)) for key, file in scan(reader, folder)[0].items())
+    return ", ".join(f"{count} {words}" for words, count in sorted(states.items())) or "nothing to compare"
 
 
 def overview(root=None):
@@ -207,23 +193,27 @@ def overview(root=None):
     rows = []
     for name, reader in READERS.items():
         folder = data_root(root) / name
-        row = {"corpus": name, "where": str(folder), "licence": reader.LICENCE, "next step": "none: ready"}
-        rows.append(row)
-        try:
-            files, expected = scan(reader, folder)[0], published(reader, folder)
-            row["clips"] = f"{len({clip for clip, _ in files})}/{len({clip for clip, _ in expected})}"
-            row["speakers"] = len({file.said["speaker"] for file in files.values()})
-            row["emotions"] = len({file.said["emotion"] for file in files.values()})
-            row["checksums"] = checksums(reader, folder)
-            if (folder / SYNTHETIC).is_file():
-                row |= {"where": f"{folder} (synthetic)", "licence": "none needed: synthetic"}
-            load(name, root)
-            if "changed" in row["checksums"]:
-                row["next step"] = "ready, but see why files differ from the published ones"
-        except FileNotFoundError:
+        (files, problems), expected = scan(reader, folder), published(reader, folder)
+        problems += compare(files, expected) if files else []
+        compared = checksums(reader, folder)
+        row = {
+            "corpus": name,
+            "where": str(folder),
+            "clips": f"{len({clip for clip, _ in files})}/{len({clip for clip, _ in expected})}",
+            "speakers": len({file.said["speaker"] for file in files.values()}),
+            "emotions": len({file.said["emotion"] for file in files.values()}),
+            "checksums": compared,
+            "licence": reader.LICENCE,
+            "next step": "none: ready",
+        }
+        if (folder / SYNTHETIC).is_file():
+            row |= {"where": f"{folder} (synthetic)", "licence": "none needed: synthetic"}
+        if problems:
+            more = f" (and {len(problems) - 1} more: see pathemo.corpora.load({name!r}))"
+            row["next step"] = f"mend {problems[0]}" + (more if len(problems) > 1 else "")
+        elif not files:
             row |= {"where": "not found", "next step": f"python -m pathemo fetch {name}"}
-        except (OSError, ValueError) as error:
-            first = " ".join(line.strip() for line in str(error).splitlines()[:2])
-            row["next step"] = f"{first} (pathemo.corpora.load({name!r}) names all)"
-    order = ["corpus", "where", "clips", "speakers", "emotions", "checksums", "licence", "next step"]
-    return pd.DataFrame(rows, columns=order)
+        elif "changed" in compared:
+            row["next step"] = "ready, but see why files differ from the published ones"
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -18,16 +18,12 @@ EMOTIONS = {
     "a": "anger", "d": "disgust", "f": "fear", "h": "happiness",
     "n": "neutral", "sa": "sadness", "su": "surprise",
 }
-EXPECTED = {emotion: 120 if emotion == "neutral" else 60 for emotion in EMOTIONS.values()}
-SPEAKERS = {"DC": "male", "JE": "male", "JK": "male", "KL": "male"}
-CLIPS = None  # named by data/checksums/savee.txt
+SPEAKERS = dict.fromkeys(("DC", "JE", "JK", "KL"), "male")
 
-GRAMMAR = (
-    "DC/<code>NN.wav, .flac or .avi, or DC_<code>NN.wav and so on: speaker DC JE JK KL, "
-    "code a d f h n sa su, NN 01..15 (of n 01..30)"
-)
+GRAMMAR = "DC/<code>NN.wav or DC_<code>NN.wav (.flac, .avi): DC JE JK KL, a d f h n sa su, 01..15 (n: 01..30)"
 PATTERN = re.compile(
-    r"((?P<speaker>DC|JE|JK|KL)_)?(?P<code>sa|su|[adfhn])(?P<number>\d{1,2})(?i:\.(wav|flac|avi|mp4))"
+    r"(.*/)?(?P<speaker>DC|JE|JK|KL)[/_]"
+    r"(?P<statement>(?P<emotion>sa|su|[adfhn])(0[1-9]|1[0-5]|(?<=n)(1[6-9]|2\d|30)))(?i:\.(wav|flac|avi|mp4))"
 )
 DOWNLOADS = {}
 STEPS = """\
@@ -43,12 +39,10 @@ def read_name(path):
     >>> read_name("AudioData/DC/sa01.wav") == read_name("DC_sa01.wav")
     True
     >>> read_name("DC_sa01.wav")
-    {'clip': 'DC_sa01', 'speaker': 'DC', 'emotion': 'sadness', 'statement': 'sa01'}
+    {'clip': 'DC_sa01', 'speaker': 'DC', 'statement': 'sa01', 'emotion': 'sadness'}
     """
-    name = PATTERN.fullmatch(Path(path).name)
-    speaker = name and (name["speaker"] or Path(path).parent.name)
-    if speaker not in SPEAKERS or not 1 <= int(name["number"]) <= (30 if name["code"] == "n" else 15):
+    name = PATTERN.fullmatch(Path(path).as_posix())
+    if not name:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
-    code = f"{name['code']}{int(name['number']):02d}"
-    emotion = EMOTIONS[name["code"]]
-    return {"clip": f"{speaker}_{code}", "speaker": speaker, "emotion": emotion, "statement": code}
+    clip = {"clip": f"{name['speaker']}_{name['statement']}"}
+    return clip | name.groupdict() | {"emotion": EMOTIONS[name["emotion"]]}

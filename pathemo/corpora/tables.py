@@ -6,26 +6,18 @@ import pandas as pd
 
 from .reading import COLUMNS, digest, refuse
 
-MEDIA = ("audio", "video", "image", "landmarks")
+MEDIA = ["audio", "video", "image", "landmarks"]
 HELP = 'see "Your own table" in data/README.md'
 
 
 def from_table(path_or_frame):
-    """Index table from your own CSV file or DataFrame.
+    """Index table, as `load` gives it, from your own CSV file or DataFrame.
 
-    Parameters
-    ----------
-    path_or_frame : path or DataFrame
-        Columns `clip`, `emotion` and any of `audio`, `video`, `image`, `landmarks` (files; relative ones are
-        relative to the CSV, or to the working folder for a DataFrame). `speaker` may be left out: such a
-        table serves as a source only. `corpus` (else the CSV's name, or "own"), `gender` (female, male)
-        and `statement` are optional. With `image`, rows that share a clip are its frames. No word is
-        special: a speaker called NA is a speaker.
-
-    Returns
-    -------
-    index : DataFrame
-        As `load` gives it, sorted by clip; `image` is its last column if the table has one.
+    Columns are `clip`, `emotion` and any of `audio`, `video`, `image`, `landmarks` (files; relative ones are
+    relative to the CSV, or to the working folder for a DataFrame). `speaker` may be left out: such a table
+    serves as a source only. `corpus` (else the CSV's name, or "own"), `gender` (female, male) and `statement`
+    are optional. With `image`, the last column, rows that share a clip are its frames. No word is special: a
+    speaker called NA is a speaker.
 
     Raises
     ------
@@ -44,35 +36,29 @@ def from_table(path_or_frame):
     lacking = [column for column in ("clip", "emotion") if column not in table]
     lacking += [] if media else [" or ".join(MEDIA)]
     if lacking:
-        has = ", ".join(table.columns)
-        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {has}; {HELP}")
+        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {', '.join(table)}; {HELP}")
     if "corpus" not in table:
         table["corpus"] = name
-    needed = ["clip", "corpus", "emotion"]
-    if "speaker" in table and (table["speaker"] != "").any():  # speakers: all or none
-        needed.append("speaker")
+    named = "speaker" in table and (table["speaker"] != "").any()  # speakers: all or none
+    needed = ["clip", "corpus", "emotion", *(["speaker"] if named else [])]
+    firsts = table.groupby(["corpus", "clip"]).transform("first").to_dict("records")
+    doubled = table.duplicated(["corpus", "clip", *table.columns.intersection(["image"])])
 
-    rows, sizes, seen, firsts = [], [], set(), {}
-    problems = ["no rows"] if table.empty else []
-    for number, row in enumerate(table.to_dict("records"), start=1):
+    problems, rows, sizes = ["no rows"] if table.empty else [], [], []
+    for number, (row, first, again) in enumerate(zip(table.to_dict("records"), firsts, doubled), start=1):
         files = {column: (folder / row[column]).absolute() for column in media if row[column]}
         size = {column: path.stat().st_size if path.is_file() else 0 for column, path in files.items()}
         bad = [f"no {column}" for column in needed if not row[column]]
         bad += [f"{column} {path} is missing or empty" for column, path in files.items() if not size[column]]
-        if not files:
-            bad.append("names no file")
+        bad += [] if files else ["names no file"]
+        bad += ["is there already"] if again else []
         if row.get("gender", "") not in ("", "female", "male"):
             bad.append(f"gender is {row['gender']!r}, not female or male")
-        clip = row["corpus"], row["clip"]
-        first = firsts.setdefault(clip, row)
-        if (*clip, row.get("image")) in seen:
-            bad.append("is there already")
         bad += [
             f"{column} is {row[column]!r}, in the clip's first row {first[column]!r}"
             for column in ("speaker", "emotion")
             if row.get(column) != first.get(column)
         ]
-        seen.add((*clip, row.get("image")))
         problems += [f"row {number}, clip {row['clip']}: {what}" for what in bad]
         sizes.append(f"{row} {size}")
         rows.append(row | {column: str(path) for column, path in files.items()})

@@ -16,12 +16,13 @@ import pandas as pd
 import pooch
 import soundfile
 
+from ..corpora import reading
 from . import face, voice
 from .layout import CORPORA
 
-REGISTRY = "SYNTHETIC.txt"
+REGISTRY = reading.SYNTHETIC
 # The recipe counts on whenever what is written changes, so that older folders are replaced.
-HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 1)"
+HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 2)"
 
 
 def write(name, root, seed=0):
@@ -66,13 +67,11 @@ def root():
     It is data/synthetic of the project (the nearest folder upwards that holds environment.yml), or, when
     there is no project, the folder synthetic of the cache (PATHEMO_CACHE, else the user's own).
     """
-    here = Path.cwd()
-    project = next((p for p in (here, *here.parents) if (p / "environment.yml").is_file()), None)
-    cache = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
-    folder = project / "data/synthetic" if project else cache / "synthetic"
+    project = reading.project()
+    data = project / "data" if project else Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
     for name in CORPORA:
-        write(name, folder)
-    return folder
+        write(name, data / "synthetic")
+    return data / "synthetic"
 
 
 def _is_current(folder, seed):
@@ -84,10 +83,11 @@ def _is_current(folder, seed):
             f"{folder} is no synthetic corpus (it has no {REGISTRY}), so it is left as it is; "
             "give another root for the synthetic one, or move this folder away"
         )
-    header, *lines = (folder / REGISTRY).read_text(encoding="utf-8").splitlines()
-    listed = {folder / file: int(size) for file, _, size in (line.rsplit(" ", 2) for line in lines)}
-    whole = all(path.is_file() and path.stat().st_size == size for path, size in listed.items())
-    return whole and header == HEADER.format(seed=seed)
+    if not (folder / REGISTRY).read_text(encoding="utf-8").startswith(HEADER.format(seed=seed) + "\n"):
+        return False
+    listed = reading.published(reading.READERS[folder.name], folder).values()
+    sizes = {folder / file.path: file.size for file in listed}
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
 
 
 def _write_clip(clip, folder, seed):
@@ -110,14 +110,12 @@ def _write_clip(clip, folder, seed):
 
 
 def _write_film(path, frames, sound, sampling_rate):
-    """Write AVI (MPEG-4, MP3) or MP4 (H.264 where there is an encoder, AAC) of RGB frames and sound."""
-    h264 = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    codecs = ("mpeg4", "libmp3lame") if path.suffix == ".avi" else (h264, "aac")
+    """Write AVI or MP4 (MPEG-4 and MP3 in both) of RGB frames and sound."""
     with av.open(str(path), "w") as container:
-        film = container.add_stream(codecs[0], rate=face.FRAME_RATE, pix_fmt="yuv420p", bit_rate=200_000)
+        film = container.add_stream("mpeg4", rate=face.FRAME_RATE, pix_fmt="yuv420p", bit_rate=200_000)
         film.height, film.width = frames.shape[1:3]
         film.codec_context.thread_count = 1  # the same bytes on any machine
-        track = container.add_stream(codecs[1], rate=sampling_rate, layout="mono", bit_rate=64_000)
+        track = container.add_stream("libmp3lame", rate=sampling_rate, layout="mono", bit_rate=64_000)
         samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         samples.sample_rate = sampling_rate
         for number, frame in enumerate(frames):

@@ -4,73 +4,55 @@ from collections import namedtuple
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from .layout import stream
 
 FRAME_RATE = 15  # [frames/s]
-SHIFT = 4  # binary places of the coordinates that OpenCV draws
+FACE = 33  # half the width of a face [pixels]
+FINE = 3  # drawn that much larger, then reduced
+CIRCLE = np.column_stack([np.cos(np.arange(0, 6.28, 0.2)), np.sin(np.arange(0, 6.28, 0.2))])
 
-# The left half of a face by first landmark, in half face widths from between the eyes, y down.
-LEFT = {
-    0: [(-1, -0.05), (-0.98, 0.22), (-0.94, 0.49), (-0.87, 0.75), (-0.75, 0.99), (-0.58, 1.19)],  # jaw
-    6: [(-0.39, 1.34), (-0.20, 1.43), (0, 1.46)],  # chin
-    17: [(-0.82, -0.27), (-0.70, -0.36), (-0.53, -0.39), (-0.36, -0.36), (-0.20, -0.29)],  # brow
-    27: [(0, -0.05), (0, 0.15), (0, 0.34), (0, 0.52), (-0.20, 0.63), (-0.10, 0.67), (0, 0.70)],  # nose
-    36: [(-0.62, 0), (-0.51, -0.1), (-0.37, -0.1), (-0.25, 0.02), (-0.38, 0.07), (-0.51, 0.07)],  # eye
-    48: [(-0.36, 0.99), (-0.23, 0.94), (-0.09, 0.90), (0, 0.92)],  # upper lip
-    57: [(0, 1.12), (-0.10, 1.11), (-0.23, 1.07), (-0.31, 0.99), (-0.10, 0.98), (0, 0.985)],  # and lower
-    66: [(0, 1.0), (-0.10, 0.995)],
+# inner and outer brow up, eyes wide, nose up, smile, mouth open, head leaning [degrees]
+EMOTIONS = {
+    "anger": (-1.1, 0.3, 0.4, 0.4, -0.4, 0.15, 0),
+    "boredom": (0, 0.1, -0.8, 0, -0.3, 0, 7),
+    "calm": (0.1, 0, -0.2, 0, 0.3, 0, 2),
+    "disgust": (-0.8, 0, -0.5, 1.2, -0.4, 0.15, -3),
+    "fear": (0.8, 0.3, 0.9, 0, -0.3, 0.3, 0),
+    "happiness": (0.1, 0.2, -0.3, 0.1, 1.2, 0.3, 3),
+    "neutral": (0, 0, 0, 0, 0, 0, 0),
+    "sadness": (0.8, -0.3, -0.5, 0, -0.8, 0, 4),
+    "surprise": (0.9, 1.0, 1.0, 0, 0, 0.9, 0),
 }
-ACTIONS = {  # how far each moves those landmarks
-    "inner brow up": {19: [(0, -0.04), (0, -0.12), (0, -0.17)]},
-    "outer brow up": {17: [(0, -0.10), (0, -0.15), (0, -0.12), (0, -0.04)]},
-    "frown": {18: [(0.02, 0.05), (0.03, 0.08), (0.05, 0.11), (0.07, 0.13)]},
-    "wide eyes": {37: [(0, -0.05), (0, -0.05)], 40: [(0, 0.02), (0, 0.02)]},
-    "nose up": {31: [(-0.03, -0.05), (0, -0.05), (0, -0.04)], 49: [(0, -0.04), (0, -0.07), (0, -0.06)],
-                40: [(0, -0.02), (0, -0.02)], 61: [(0, -0.05), (0, -0.05)]},
-    "smile": {48: [(-0.10, -0.13), (-0.06, -0.05), (-0.03, 0)], 40: [(0, -0.03), (0, -0.03)],
-              58: [(-0.03, 0), (-0.06, -0.06), (-0.10, -0.13)]},
-    "stretch": {48: [(-0.12, 0.04), (-0.07, 0.01), (-0.04, 0.01)], 59: [(-0.07, 0.01), (-0.12, 0.04)]},
-    "open": {4: [(0, 0.05), (0, 0.11), (0, 0.17), (0, 0.21), (0, 0.22)], 66: [(0, 0.30), (0, 0.28)],
-             48: [(0.06, 0.06)], 57: [(0, 0.30), (0, 0.29), (0.03, 0.17), (0.06, 0.06)]},
-}  # fmt: skip
-EMOTIONS = {  # the eight actions, then how far the head turns up and leans [degrees]
-    "anger": (-0.2, 0.3, 1.1, 0.4, 0.3, -0.4, 0.1, 0.15, -5, 0),
-    "boredom": (0, 0.1, 0, -0.8, 0, -0.3, 0, 0, 4, 7),
-    "calm": (0.1, 0, 0, -0.2, 0, 0.3, 0, 0, 0, 2),
-    "disgust": (-0.2, 0, 0.8, -0.5, 1.2, -0.4, 0, 0.15, 4, -3),
-    "fear": (1.0, 0.4, 0.2, 0.9, 0, -0.1, 0.9, 0.4, 2, 0),
-    "happiness": (0.1, 0.2, 0, -0.2, 0.1, 1.2, 0.2, 0.3, 3, 3),
-    "neutral": (0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-    "sadness": (0.9, -0.3, 0.2, -0.5, 0, -0.8, 0, 0, -7, 4),
-    "surprise": (0.9, 1.0, -0.1, 1.0, 0, 0, -0.4, 0.9, 3, 0),
-}
-CLIP_SPREAD = np.array([0.3, 0.3, 0.3, 0.3, 0.3, 0.35, 0.3, 0.15, 3, 3])
-MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40,
-               54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]  # fmt: skip
+SPREAD = np.array([0.35, 0.35, 0.35, 0.35, 0.4, 0.15, 3])  # of speakers, and of a speaker's clips
 
-# width, height, half the width of a face [pixels]; wall and gain of (red, green, blue); noise [grey levels]
-Camera = namedtuple("Camera", "width height face wall gain noise")
+Camera = namedtuple("Camera", "width height wall noise")  # [pixels], (red, green, blue), [grey levels]
 CAMERAS = {
-    "enterface": Camera(180, 144, 32, (82, 84, 88), (1.04, 0.96, 0.86), 2.5),
-    "ravdess": Camera(256, 144, 32, (226, 228, 226), (1.0, 1.0, 1.02), 1),
-    "savee": Camera(192, 144, 35, (84, 120, 150), (0.97, 1.0, 1.04), 1.5),
+    "enterface": Camera(180, 144, (90, 88, 82), 2.5),
+    "ravdess": Camera(256, 144, (226, 228, 226), 1),
+    "savee": Camera(192, 144, (84, 120, 150), 1.5),
 }
-LOOKS = [  # skin, hair and iris (red, green, blue)
-    ((236, 200, 176), (176, 138, 96), (80, 110, 140)), ((232, 196, 170), (140, 78, 60), (90, 110, 70)),
-    ((224, 184, 156), (84, 60, 42), (70, 50, 36)), ((226, 188, 162), (148, 144, 140), (84, 108, 130)),
-    ((208, 164, 134), (36, 30, 28), (60, 44, 34)), ((152, 106, 78), (34, 28, 26), (48, 34, 28)),
-]  # fmt: skip
 
 
-def _both_sides(left):
-    """Landmarks or their moves (68, 2) from those of the left half."""
-    points = np.zeros((68, 2))
-    for first, places in left.items():
-        points[first : first + len(places)] = places
-        points[MIRROR[first : first + len(places)]] = np.array(places) * (-1, 1)
-    return points
+def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
+    """Landmarks (68, 2) of a face that moves so far, in half face widths from between the eyes, y down."""
+    side = np.linspace(-np.pi / 2, np.pi / 2, 17)
+    chin = np.column_stack([np.sin(side), (1.51 + 0.22 * jaw * np.cos(side)) * np.cos(side) - 0.05])
+    inward = np.linspace(0, 1, 5)  # along a brow
+    lift = 0.17 * inner_brow * inward + 0.15 * outer_brow * (1 - inward)
+    brow = np.column_stack([0.62 * inward - 0.82, -0.28 - 0.11 * np.sin(np.pi * inward) - lift])
+    bridge = np.column_stack([np.zeros(4), np.linspace(-0.05, 0.52, 4)])
+    nostrils = np.column_stack([np.linspace(-0.2, 0.2, 5), [0.63, 0.67, 0.70, 0.67, 0.63]])
+    nostrils[:, 1] -= 0.06 * nose
+    turn = np.pi - np.arange(6) * np.pi / 3
+    eye = np.column_stack([0.185 * np.cos(turn), -(0.1 + 0.05 * lids) * np.sin(turn)])
+    parts = [chin, brow, (brow * (-1, 1))[::-1], bridge, nostrils, eye - (0.435, 0), eye + (0.435, 0)]
+    for n_points, width, thickness in ((12, 0.36, 0.1), (8, 0.3, 0.01)):  # of the lips, outside and inside
+        turn = np.pi - np.arange(n_points) * 2 * np.pi / n_points
+        width = width * (1 + 0.28 * smile - 0.17 * jaw)
+        down = 1 - thickness * np.sin(turn) - 0.14 * smile * np.cos(turn) ** 2 - 0.04 * nose * (turn > 0)
+        parts.append(np.column_stack([width * np.cos(turn), down + 0.3 * jaw * np.maximum(-np.sin(turn), 0)]))
+    return np.concatenate(parts)
 
 
 def track(clip, sound, sampling_rate, seed):
@@ -82,109 +64,74 @@ def track(clip, sound, sampling_rate, seed):
     time = (np.arange(n_frames)[:, None] + 0.5) / n_frames
     onset, offset = rng.uniform(0, 0.15), rng.uniform(0.9, 1.1)  # of the clip
     course = np.clip((time - onset) / 0.3, 0, 1) * np.clip((offset - time) / 0.2, 0.3, 1)
-    apex = EMOTIONS[clip.emotion] * person.lognormal(0, 0.3, 10) * rng.lognormal(-0.1, 0.4)
-    moves = person.normal(0, 0.8 * CLIP_SPREAD) + course * (apex + rng.normal(0, CLIP_SPREAD))
+    apex = EMOTIONS[clip.emotion] * person.lognormal(0, 0.3, 7) * rng.lognormal(-0.1, 0.4)
+    moves = person.normal(0, SPREAD) + course * (apex + rng.normal(0, SPREAD))
     loudness = np.array([np.abs(part).mean() for part in np.array_split(sound, n_frames)])
-    moves[:, 7] = np.maximum(moves[:, 7] + 0.5 * loudness / loudness.max(), 0)  # the mouth speaks
+    moves[:, 5] = np.maximum(moves[:, 5] + 0.5 * loudness / loudness.max(), 0)  # the mouth speaks
 
-    template = _both_sides(LEFT)
-    shape = template * person.normal(1, 0.04, 2)
-    shape[17:27, 1] += person.normal(0, 0.03)  # brows
-    shape[36:48, 1] *= person.normal(1, 0.12)  # eyes
-    shape[48:68, 0] *= person.normal(1, 0.06)  # mouth
-    points = shape + np.tensordot(moves[:, :8], [_both_sides(left) for left in ACTIONS.values()], axes=1)
-    depth = 0.7 * (1 - template[:, 0] ** 2)
-    depth[27:34] += (0.1, 0.2, 0.3, 0.4, 0.15, 0.2, 0.25)  # nose
-    solid = np.dstack([points, np.tile(depth, (n_frames, 1))])
-    sway = np.sin(2 * np.pi * (rng.uniform(0.3, 0.8, 3) * time + rng.uniform(0, 1, 3)))
-    angles = np.column_stack([moves[:, 9], rng.normal(0, 4) + 3 * sway[:, 0], moves[:, 8]])
-    turned = solid @ Rotation.from_euler("zyx", angles, degrees=True).as_matrix().swapaxes(1, 2)
-    centre = (0.5 * camera.width, 0.47 * camera.height) + rng.normal(0, 2, 2) + 1.5 * sway[:, None, 1:]
-    return camera.face * person.normal(1, 0.04) * turned[:, :, :2] + centre
+    shape = FACE * person.normal(1, 0.05, 2) * [landmarks(*move) for move in moves[:, :6]]
+    lean = (shape[:, :, 0] + 1j * shape[:, :, 1]) * np.exp(1j * np.radians(moves[:, 6:]))
+    sway = np.sin(2 * np.pi * (rng.uniform(0.3, 0.8, 2) * time + rng.uniform(0, 1, 2)))
+    centre = (0.5 * camera.width, 0.47 * camera.height) + rng.normal(0, 2, 2) + 1.5 * sway
+    return np.dstack([lean.real, lean.imag]) + centre[:, None]
 
 
 def film(clip, points, seed):
     """Pictures of a face with landmarks (n_frames, 68, 2): (n_frames, height, width, 3) uint8, RGB."""
     camera = CAMERAS[clip.corpus]
     person = stream(seed, clip.corpus, clip.speaker, "colours")
-    skin, hair, iris = np.array(LOOKS[person.integers(len(LOOKS))]) * person.uniform(0.92, 1.04)
+    skin = np.array([236, 196, 168]) * person.uniform(0.6, 1)
+    hair = np.array([150, 110, 80]) * person.uniform(0.2, 1)
     cloth = person.uniform(30, 150, 3)
-    wall = np.linspace(1.08, 0.85, 2 * camera.height)[:, None, None] * camera.wall
-    wall = np.repeat(wall.clip(0, 255).astype(np.uint8), 2 * camera.width, axis=1)
-    large = [_draw(wall.copy(), 2 * face, skin, hair, iris, cloth, clip.female) for face in points]
-    size = camera.width, camera.height
+    wall = np.full((FINE * camera.height, FINE * camera.width, 3), camera.wall, np.uint8)
+    large = [_draw(wall.copy(), FINE * face, skin, hair, cloth, clip.female) for face in points]
+    size = (camera.width, camera.height)
     frames = np.array([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in large])
-    rng = stream(seed, clip.corpus, clip.name, "camera")
-    noise = rng.normal(0, camera.noise, (*frames.shape[:3], 1))
-    return np.clip(frames * camera.gain + noise, 0, 255).astype(np.uint8)
+    noise = stream(seed, clip.corpus, clip.name, "camera").normal(0, camera.noise, (*frames.shape[:3], 1))
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
 
 
-def _draw(picture, points, skin, hair, iris, cloth, long_hair):
-    """The wall with the person before it, from the hair behind the head to the light in the eyes."""
+def _draw(picture, points, skin, hair, cloth, long_hair):
+    """The wall with the person before it, from the hair behind the head to the lips."""
     across = (points[16] - points[0]) / 2
-    down = np.array([-across[1], across[0]])
-    unit = np.hypot(*across)  # half the width of the face [pixels]
+    axes = np.array([across, (-across[1], across[0])])  # of the face
+    unit = np.hypot(*across)
 
-    def at(*places):  # from face widths to pixels
-        return points[27] + np.array(places) @ [across, down]
+    def oval(x, y, width, height, colour):  # in half face widths
+        _fill(picture, points[27] + (CIRCLE * (width, height) + (x, y)) @ axes, colour)
 
-    skull = at((-1, -0.4), (-0.94, -0.75), (-0.6, -1.15), (0, -1.28), (0.6, -1.15), (0.94, -0.75), (1, -0.4))
-    hairline = at((0.92, -0.3), (0.8, -0.65), (0.4, -0.85), (-0.4, -0.85), (-0.8, -0.65), (-0.92, -0.3))
     if long_hair:
-        back = at((-1.2, 0), (-1.1, -1), (0, -1.65), (1.1, -1), (1.2, 0), (1.3, 1.7), (-1.3, 1.7))
-        _fill(picture, back, 0.8 * hair)
-    _fill(picture, at((-0.5, 0.8), (0.5, 0.8), (0.6, 3), (-0.6, 3)), 0.8 * skin)  # neck, clothes, ears, head
-    _fill(picture, at((-3, 4), (-2.3, 2), (-0.7, 1.75), (0, 2.2), (0.7, 1.75), (2.3, 2), (3, 4)), cloth)
-    _fill(picture, at((-1.15, -0.1), (-1.05, 0.5), (1.05, 0.5), (1.15, -0.1)), 0.85 * skin)
-    _fill(picture, [*points[:17], *skull[::-1]], skin)
-    _fill(picture, [*(points[27] + 1.08 * (skull - points[27])), *hairline], hair)
+        oval(0, 0.3, 1.3, 1.9, 0.8 * hair)
+    oval(0, 1.5, 0.5, 0.9, 0.75 * skin)  # neck
+    oval(0, 3.4, 2.4, 1.6, cloth)
+    oval(0, -0.3, 1.1, 1.05, hair)
+    oval(0, -0.05, 1, 0.8, skin)
+    _fill(picture, points[:17], skin)
+    _line(picture, points[:17], 0.8 * skin, 0.14 * unit)
+    for side in (-1, 1):
+        oval(0.43 * side, 0, 0.28, 0.2, 0.72 * skin)  # eye socket
+        oval(0.14 * side, 0.3, 0.05, 0.3, 0.85 * skin)  # of the nose
+    _line(picture, points[27:31], 1.08 * skin, 0.1 * unit)
+    _line(picture, points[31:36], 0.7 * skin, 0.06 * unit)
+    picture = cv2.GaussianBlur(picture, (19, 19), 0)  # light and shade are soft
 
-    relief = np.full(picture.shape[:2], 128, np.uint8)  # light and shade: 128 leaves a colour as it is
-    _line(relief, points[:17], 100, 0.16 * unit)
-    _fill(relief, at((-0.5, 1.6), (0.5, 1.6), (0.5, 1.8), (-0.5, 1.8)), 70)
-    _fill(relief, at((-0.5, -0.7), (0.5, -0.7), (0.4, -0.5), (-0.4, -0.5)), 146)
-    for side, eye, nostril, corner in ((-1, points[36:42], 31, 48), (1, points[42:48], 35, 54)):
-        _fill(relief, eye.mean(axis=0) + (eye - eye.mean(axis=0)) * (1.7, 2.4), 88)
-        _fill(relief, at((0.3 * side, 0.3), (0.7 * side, 0.25), (0.7 * side, 0.55), (0.35 * side, 0.6)), 146)
-        _line(relief, [*at((0.15 * side, 0)), points[nostril]], 104, 0.1 * unit)
-        _line(relief, points[[nostril, corner]] + 0.1 * side * across, 100, 0.07 * unit)
-    _line(relief, points[27:31], 156, 0.12 * unit)
-    _line(relief, points[31:36], 84, 0.08 * unit)
-    _line(relief, points[[56, 58]] + 0.12 * down, 96, 0.1 * unit)
-    relief = cv2.blur(cv2.blur(relief, (9, 9)), (9, 9))
-    picture = cv2.multiply(picture, cv2.merge([relief] * 3), scale=1 / 128)
-
-    for eye, brow, nostril in ((36, 17, 32), (42, 22, 34)):
-        eye, brow, nostril = points[eye : eye + 6], points[brow : brow + 5], points[nostril]
-        opening, ball = np.zeros_like(relief), np.full_like(picture, 225)
-        _fill(opening, eye, 255)
-        centre = eye[[1, 2, 4, 5]].mean(axis=0)
-        for place, radius, colour in ((0, 0.105, iris), (0, 0.05, 12), (-0.04 * unit, 0.02, 255)):
-            _line(ball, [centre + place, centre + place], colour, 2 * radius * unit)
-        cv2.copyTo(ball, opening, picture)
+    for eye, brow in ((points[36:42], points[17:22]), (points[42:48], points[22:27])):
+        _fill(picture, eye, 225)
+        (x, y), height = eye.mean(axis=0), np.hypot(*(eye[1:3].mean(axis=0) - eye[4:6].mean(axis=0)))
+        _fill(picture, (x, y) + CIRCLE * (0.1 * unit, min(0.1 * unit, height / 2)), (50, 40, 34))
         _line(picture, eye[:4], 24, 0.045 * unit)
         _line(picture, brow, 0.6 * hair, 0.1 * unit)
-        _line(picture, [nostril - 0.04 * across, nostril + 0.04 * across], 0.35 * skin, 0.05 * unit)
-    lips = points[60:68]
+    _line(picture, points[[32, 34]], 0.4 * skin, 0.05 * unit)
     _fill(picture, points[48:60], skin * (0.8, 0.55, 0.55))
-    _fill(picture, lips, (52, 22, 24))
-    _fill(picture, [*lips[:5], *(0.6 * lips[3:0:-1] + 0.4 * lips[5:])], (224, 216, 206))  # teeth
-    _line(picture, lips[:5], 0.4 * skin, 0.02 * unit)
-    return cv2.GaussianBlur(picture, (3, 3), 0)
+    _fill(picture, points[60:68], (52, 22, 24))
+    return picture
 
 
 def _fill(picture, polygon, colour):
-    """Fill a polygon whose corners are cut twice (Chaikin)."""
-    polygon = np.array(polygon)
-    for _ in range(2):
-        step = np.roll(polygon, -1, axis=0) - polygon
-        polygon = np.stack([polygon + 0.25 * step, polygon + 0.75 * step], axis=1).reshape(-1, 2)
-    polygon = np.round(polygon * 2**SHIFT).astype(np.int32)
-    cv2.fillPoly(picture, [polygon], np.broadcast_to(colour, 3).tolist(), cv2.LINE_AA, SHIFT)
+    colour = np.broadcast_to(colour, 3).tolist()
+    cv2.fillPoly(picture, [np.round(polygon).astype(np.int32)], colour, cv2.LINE_AA)
 
 
 def _line(picture, curve, colour, thickness):
-    """Draw a line with round ends through points; a dot where they are one."""
-    curve = np.round(np.array(curve) * 2**SHIFT).astype(np.int32)
-    colour = np.broadcast_to(colour, 3).tolist()
-    cv2.polylines(picture, [curve], False, colour, max(round(thickness), 1), cv2.LINE_AA, SHIFT)
+    colour, thickness = np.broadcast_to(colour, 3).tolist(), max(round(thickness), 1)
+    cv2.polylines(picture, [np.round(curve).astype(np.int32)], False, colour, thickness, cv2.LINE_AA)
