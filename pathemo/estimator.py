@@ -1,0 +1,187 @@
+"""PathNet as a scikit-learn classifier: sources first, then the task to predict."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .evolution import evolve
+from .pathnet import Examples, PathNet
+
+SHAPE = ("n_layers", "n_modules", "n_active", "width")
+TRAINING = ("batch_size", "learning_rate", "optimiser", "dropout", "label_smoothing", "balanced")
+
+
+class PathNetClassifier(ClassifierMixin, BaseEstimator):
+    """A PathNet that learns any number of sources, and then the task that it predicts.
+
+    On each source a path evolves and is frozen; what is not frozen is drawn anew. On the target a path
+    evolves among frozen and fresh modules. Features are scaled to mean 0 and spread 1, by the rows of the
+    task.
+
+    Parameters
+    ----------
+    sources : sequence of (X, y), optional
+        Sources to learn before all others. What `fit_source` learned is fitted state, which `clone` drops as
+        scikit-learn demands; so in `cross_val_predict` or `GridSearchCV` sources are given here. A pipeline
+        does not transform them: they must have the features that the classifier gets.
+    n_layers, n_modules, n_active, width : int
+        L layers of M modules of `width` units, N of them active. Each source freezes up to N modules a layer,
+        so choose M above N times the number of tasks.
+    generations : int
+        Tournaments on each task.
+    minibatches : int, optional
+        T, steps of one competitor in one tournament; one pass over the rows when not given.
+    final_minibatches : int, optional
+        Steps that train the best path on after the evolution; as many as the evolution took when not given.
+    population_size, batch_size : int
+    learning_rate, optimiser, dropout, label_smoothing, balanced
+        As in `PathNet.train`.
+    random_state : int, RandomState or None
+        An int makes results repeat.
+    verbose : bool
+        Show the progress of each evolution.
+
+    Attributes
+    ----------
+    classes_ : array (K,)
+    n_features_in_ : int
+    best_path_ : int array (L, N)
+    history_ : DataFrame
+        The evolution on the target, see `pathemo.evolution.Evolution`.
+    n_steps_ : int
+        Gradient steps on the target: those of the evolution and the final ones.
+    net_ : PathNet
+
+    Notes
+    -----
+    `fit` starts from the sources each time, so to fit again is to forget the target before; `fit_source`
+    after `fit` adds to the sources. Nothing makes a path take frozen modules; `history_` has their share.
+
+    Training the best path on is ours: the evolution leaves it short of training, since its modules learned on
+    other paths too. With half of the same steps on the best path, accuracy on digits was 96.2 %, else 95.5 %.
+    The defaults were chosen on training parts of scikit-learn's digits, wine and breast-cancer.
+
+    Source: Fernando et al. 2017, arXiv 1701.08734, section 2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> source, target = y < 5, y >= 5
+    >>> classifier = PathNetClassifier(random_state=0).fit_source(X[source], y[source])
+    >>> classifier.fit(X[target][::2], y[target][::2]).classes_
+    array([5, 6, 7, 8, 9])
+    >>> bool(classifier.score(X[target][1::2], y[target][1::2]) > 0.9)
+    True
+    """
+
+    def __init__(
+        self, *, sources=(), n_layers=2, n_modules=10, n_active=3, width=20, generations=6, minibatches=None,
+        final_minibatches=None, population_size=4, batch_size=32, learning_rate=3e-3, optimiser="adam",
+        dropout=0.0, label_smoothing=0.1, balanced=False, random_state=None, verbose=False,
+    ):  # fmt: skip
+        self.sources = sources
+        self.n_layers = n_layers
+        self.n_modules = n_modules
+        self.n_active = n_active
+        self.width = width
+        self.generations = generations
+        self.minibatches = minibatches
+        self.final_minibatches = final_minibatches
+        self.population_size = population_size
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimiser = optimiser
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.balanced = balanced
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit_source(self, X, y):
+        """Learn one more source, freeze its path and draw the other modules anew; return the classifier."""
+        X, y = self._validated(X, y, reset=not hasattr(self, "n_features_in_"))
+        self.source_net_ = self._learn_source(self._after_sources(), X, y)
+        return self
+
+    def fit(self, X, y):
+        """Learn the target, starting from the sources; return the classifier.
+
+        Raises
+        ------
+        ValueError
+            If the features are not those of the sources, or the shape was changed since they were learned.
+        """
+        X, y = self._validated(X, y, reset=not hasattr(self, "source_net_"))
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        net = self._after_sources()
+        self.net_, evolution, examples, self.n_steps_ = self._learn(net, "target", X, labels)
+        self.best_path_, self.history_ = evolution.best[0], evolution.history
+        self._scaling = examples.mean, examples.scale
+        return self
+
+    def predict_proba(self, X):
+        """Return the posteriors (n, K); column k is of `classes_[k]`."""
+        check_is_fitted(self, "net_")
+        X = validate_data(self, X, reset=False)
+        unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))])
+        unseen.mean, unseen.scale = self._scaling
+        return self.net_.predict("target", self.best_path_[None], unseen)[0]
+
+    def predict(self, X):
+        """Return the most probable class of each row (n,)."""
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
+
+    def _validated(self, X, y, *, reset):
+        X, y = validate_data(self, X, y, reset=reset)
+        check_classification_targets(y)
+        return X, y
+
+    def _after_sources(self):
+        """Return the network that the sources left; a fresh one learns the parameter `sources` first."""
+        shape = {name: getattr(self, name) for name in SHAPE}
+        if hasattr(self, "source_net_"):
+            if changed := [name for name in SHAPE if getattr(self.source_net_, name) != shape[name]]:
+                raise ValueError(
+                    f"{changed} changed after the sources were learned: clone() and learn them again"
+                )
+            return self.source_net_
+        net = PathNet(self.n_features_in_, seeds=[self._seed("network")], **shape)
+        for X, y in self.sources:
+            net = self._learn_source(net, *self._validated(X, y, reset=False))
+        return net
+
+    def _learn_source(self, net, X, y):
+        labels = np.unique(y, return_inverse=True)[1]
+        net, evolution, *_ = self._learn(net, f"source {len(net.heads) + 1}", X, labels)
+        net.freeze(evolution.best)
+        net.reinitialise()
+        return net
+
+    def _learn(self, net, task, X, labels):
+        """Return a copy of `net` that has learned `task`, its evolution, the examples, and the steps."""
+        if self.generations < 1:
+            raise ValueError(f"generations = {self.generations}: a path needs at least 1 tournament")
+        examples = Examples(X, labels, [np.arange(len(labels))])
+        net = net.repeat([self._seed(task)])
+        net.add_head(task, labels.max() + 1)
+        training = {name: getattr(self, name) for name in TRAINING}
+        a_pass = -(-len(labels) // self.batch_size)
+        minibatches = a_pass if self.minibatches is None else self.minibatches
+        evolution = evolve(
+            net, task, examples, generations=self.generations, minibatches=minibatches,
+            population_size=self.population_size, progress=self.verbose, **training,
+        )  # fmt: skip
+        steps = 2 * minibatches * self.generations
+        final = steps if self.final_minibatches is None else self.final_minibatches
+        if final:
+            net.train(task, evolution.best, examples, steps=final, **training)
+        return net, evolution, examples, steps + final
+
+    def _seed(self, name):
+        """Return the random stream of one task: of its own, so that it is the same in each `fit`."""
+        drawn = check_random_state(self.random_state).randint(2**31)
+        return np.random.SeedSequence([drawn, *name.encode()])
