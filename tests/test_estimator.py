@@ -112,7 +112,7 @@ def test_final_steps_train_the_best_path_only(digits):
 
 
 def test_posteriors_of_a_row_do_not_depend_on_others(digits):
-    """A row is scaled by the rows that were learned from, so alone it gets the posteriors it has in a batch."""
+    """A row is scaled by the rows that were learned from, so it gets the same posteriors alone."""
     _, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit(X, y)
     alone = np.concatenate([classifier.predict_proba(row[None]) for row in X[:20]])
