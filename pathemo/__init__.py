@@ -4,7 +4,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_HOME = {"PathNet": "pathnet", "evolve": "evolution"}
+_HOME = {"PathNet": "pathnet", "evolve": "evolution", "PathNetClassifier": "estimator"}
 
 
 def __getattr__(name):
