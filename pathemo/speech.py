@@ -177,11 +177,12 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
     if sampling_rate < 2 * HIGHEST:
         raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
     paths = index["audio"].fillna(index["video"])
-    rows = {path: _recall(path, sampling_rate, trim) for path in paths.dropna().unique()}
+    kept = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"), "speech")
+    rows = {path: _recall(kept, path, sampling_rate, trim) for path in paths.dropna().unique()}
     missing = [path for path, row in rows.items() if row is None]
     few = len(missing) < 50  # made sooner than other processes start
     with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
-        made = joblib.Parallel()(joblib.delayed(_make)(path, sampling_rate, trim) for path in missing)
+        made = joblib.Parallel()(joblib.delayed(_make)(kept, path, sampling_rate, trim) for path in missing)
     rows.update(zip(missing, made))
     problems = [f"{clip}: the clip has neither audio nor video" for clip in index.loc[paths.isna(), "clip"]]
     problems += [str(row) for row in rows.values() if isinstance(row, Exception)]
@@ -192,29 +193,28 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
     return np.stack([rows[path] for path in paths])
 
 
-def _entry(path, *settings):
-    """Cache file of a recording's row."""
-    name = joblib.hash([pooch.file_hash(path), settings, CODE])
-    return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"), "speech", name)
+def _entry(kept, path, *settings):
+    """File below the folder `kept` that caches a recording's row."""
+    return kept / joblib.hash([pooch.file_hash(path), settings, CODE])
 
 
-def _recall(path, *settings):
+def _recall(kept, path, *settings):
     """Cached row of a recording; None where it has yet to be made, or was cut."""
     try:
-        row = np.fromfile(_entry(path, *settings), np.float32)
+        row = np.fromfile(_entry(kept, path, *settings), np.float32)
     except OSError:
         return None
     return row if len(row) == len(FUNCTIONALS) else None
 
 
-def _make(path, sampling_rate, trim):
+def _make(kept, path, sampling_rate, trim):
     """Row of a recording, now cached, or the error that says why there is none."""
     try:
         y = decode(path, sampling_rate=sampling_rate)
     except (FileNotFoundError, ValueError) as problem:
         return problem
     row = functionals_of(y, sampling_rate=sampling_rate, trim=trim)
-    entry = _entry(path, sampling_rate, trim)
+    entry = _entry(kept, path, sampling_rate, trim)
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}")
     row.tofile(unfinished)
