@@ -1,8 +1,7 @@
 """Reports: notebooks run by papermill under strict rules, their result rows, figures and an index page.
 
-First what notebooks call (`save_rows`, `save_figure`, `rows`, `provenance`), then the runner (`run`), then
-what a reader opens. A report appears under its name only when its notebook succeeded, and is made again only
-when something that it depends on changed.
+First what notebooks call, then the runner, then what a reader opens. A report appears under its name only
+when its notebook succeeded, and is made again only when something that it depends on changed.
 """
 
 import ast
@@ -17,14 +16,25 @@ import sys
 import tempfile
 import time
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from unittest import mock
 
+import jinja2
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
+import papermill
+import yaml
+from filelock import FileLock, Timeout
+from IPython.display import Image
+from latex2mathml.converter import convert as mathml
+from nbclient.exceptions import DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
 
-from .corpora import data_root
+from .corpora import data_root, reading
 from .metrics import ROW_COLUMNS, ROW_TYPES, read_rows, summary
 
 PACKAGES = ("pathemo", "torch", "numpy", "pandas", "scikit-learn", "librosa", "papermill")
@@ -33,11 +43,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def project():
     """Folder of the project: the nearest one at or above the working directory with an environment.yml."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "environment.yml").is_file():
-            return folder
-    raise FileNotFoundError("no environment.yml here or above: start this inside the project's folder")
+    folder = reading.project()
+    if folder is None:
+        raise FileNotFoundError("no environment.yml here or above: start this inside the project's folder")
+    return folder
 
 
 def save_rows(rows):
@@ -46,17 +55,17 @@ def save_rows(rows):
     Raises
     ------
     ValueError
-        When the columns are not `pathemo.metrics.ROW_COLUMNS`, a row is there twice, or a value is missing
-        without a note.
+        Other columns than `metrics.ROW_COLUMNS`, a row twice, or a value missing without a note.
     """
     if set(rows.columns) != set(ROW_COLUMNS):
         raise ValueError(f"result rows have columns {', '.join(ROW_COLUMNS)}, not {', '.join(rows.columns)}")
     rows = rows[list(ROW_COLUMNS)].astype(ROW_TYPES).round({"value": 4})
     key = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
-    for problem, wrong in (
-        ("there twice", rows.duplicated(key)),
-        ("without a value and without a note that says why", rows["value"].isna() & (rows["note"] == "")),
-    ):
+    problems = {
+        "there twice": rows.duplicated(key),
+        "without a value and without a note that says why": rows["value"].isna() & (rows["note"] == ""),
+    }
+    for problem, wrong in problems.items():
         if wrong.any():
             first = rows.loc[wrong, key].iloc[0].to_dict()
             raise ValueError(f"{wrong.sum()} of {len(rows)} result rows are {problem}, the first is {first}")
@@ -66,9 +75,7 @@ def save_rows(rows):
 
 
 def save_figure(figure, name, *, alt):
-    """The figure as a picture with its description, also written to `figures/<notebook>_<name>.png`.
-
-    The figure is closed, so that a cell which ends with `save_figure(...)` shows it once.
+    """The figure as a picture, also written to `figures/<notebook>_<name>.png`; closed, so it is shown once.
 
     Parameters
     ----------
@@ -78,39 +85,34 @@ def save_figure(figure, name, *, alt):
     alt : str
         A sentence for a reader who does not see the picture.
     """
-    import matplotlib.pyplot as plt
-    from IPython.display import Image
-    from PIL import Image as Picture
-    from PIL.PngImagePlugin import PngInfo
-
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"figure name {name!r}: letters, digits and underscores only")
     folder = _output()
     path = folder / "figures" / f"{folder.name}_{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn, about = BytesIO(), PngInfo()
-    figure.savefig(drawn, dpi=130, bbox_inches="tight")
+    figure.savefig(path, dpi=130, bbox_inches="tight")
     plt.close(figure)
-    about.add_itxt("Description", alt)  # the index page reads it back
+    about = PngInfo()
+    about.add_text("Description", alt)  # the index page reads it back
     # 256 colours make a third of the size, and a report is to stay light.
-    Picture.open(drawn).convert("RGB").quantize(256, dither=0).save(path, optimize=True, pnginfo=about)
+    Picture.open(path).convert("RGB").quantize(256, dither=0).save(path, optimize=True, pnginfo=about)
     return Image(path.read_bytes(), format="png", alt=alt)
 
 
 def rows(*notebooks, profile=None):
     """Result rows of a profile's report, of the notebooks named or of all, with a column `notebook`.
 
-    A notebook that draws from another's rows is listed under `reads` in `reports/<profile>.yaml`, so that it
-    is run again when those change. The profile is the one that is being run, else quick.
+    The profile is the one that is being run, else quick. A notebook that draws from another's rows is listed
+    under `reads` in `reports/<profile>.yaml`, so that it is run again when those change.
     """
     profile = profile or os.environ.get("PATHEMO_PROFILE", "quick")
-    files = {path.stem: path for path in sorted((project() / "reports" / profile / "rows").glob("*.csv"))}
-    notebooks = notebooks or tuple(files)
-    if not notebooks or set(notebooks) - set(files):
-        wanted = ", ".join(notebooks) or "any notebook"
+    folder = project() / "reports" / profile / "rows"
+    files = [folder / f"{name}.csv" for name in notebooks] or sorted(folder.glob("*.csv"))
+    missing = [file.stem for file in files if not file.is_file()]
+    if missing or not files:
+        wanted = ", ".join(missing) or "any notebook"
         raise FileNotFoundError(f"reports/{profile} has no rows of {wanted}: python -m pathemo run {profile}")
-    tables = [read_rows(files[name]).assign(notebook=name) for name in notebooks]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([read_rows(file).assign(notebook=file.stem) for file in files], ignore_index=True)
 
 
 def provenance(parameters, indexes, started):
@@ -118,12 +120,9 @@ def provenance(parameters, indexes, started):
 
     Parameters
     ----------
-    parameters : dict
-        The notebook's parameters as it used them.
-    indexes : iterable of DataFrame
-        The index tables that it read.
-    started : float
-        `time.perf_counter()` at the beginning [s].
+    parameters : dict, as the notebook used them
+    indexes : iterable of DataFrame, the index tables that it read
+    started : float [s], `time.perf_counter()` at the beginning
     """
     seconds = time.perf_counter() - started
     import torch  # takes a second by itself
@@ -131,10 +130,9 @@ def provenance(parameters, indexes, started):
     facts = {"commit": _commit()}
     facts |= {f"parameter {name}": str(value) for name, value in parameters.items()}
     for index in indexes:
-        facts[f"corpus {', '.join(index['corpus'].unique())}"] = (
-            f"{index.attrs.get('version', 'own table')}, {index['clip'].nunique()} clips, "
-            f"{index['speaker'].nunique()} speakers"
-        )
+        corpus, version = ", ".join(index["corpus"].unique()), index.attrs.get("version", "own table")
+        n_clips, n_speakers = index["clip"].nunique(), index["speaker"].nunique()
+        facts[f"corpus {corpus}"] = f"{version}, {n_clips} clips, {n_speakers} speakers"
     facts["python"] = platform.python_version()
     facts |= {package: metadata.version(package) for package in PACKAGES}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
@@ -154,15 +152,13 @@ def _output():
 
 
 def _commit():
-    def git(*arguments):
-        done = subprocess.run(["git", *arguments], cwd=project(), capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
+    git = ["git", "-C", str(project())]
     try:
-        changed = git("status", "--porcelain", "--", ".", ":!reports")
-        return git("rev-parse", "--short", "HEAD") + " with uncommitted changes" * bool(changed)
+        commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "--", ".", ":!reports"])
     except (OSError, subprocess.CalledProcessError):
         return "unknown: no git here"
+    return commit.decode().strip() + " with uncommitted changes" * bool(changed)
 
 
 def _write(path, text):
@@ -180,14 +176,8 @@ def run(profile, *, only=None, force=False):
     """Path of the index page, after the notebooks of `reports/<profile>.yaml` that are out of date were run.
 
     A notebook is up to date when nothing changed that it depends on: its source, its parameters, the module,
-    `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads.
-
-    Parameters
-    ----------
-    only : str, optional
-        The one notebook to run.
-    force : bool
-        Run what is up to date, too.
+    `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads. `only`
+    names the one notebook to run; `force` runs what is up to date, too.
 
     Raises
     ------
@@ -197,12 +187,10 @@ def run(profile, *, only=None, force=False):
     RuntimeError
         A notebook failed, or another run is at work in the folder.
     """
-    from filelock import FileLock, Timeout
-
     settings = _read_profile(profile)
     if only is not None and only not in settings["notebooks"]:
         raise ValueError(f"no notebook {only!r} in profile {profile}: {', '.join(settings['notebooks'])}")
-    folder = project() / "reports" / profile
+    folder = settings["folder"]
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / ".lock", blocking=False):  # the system releases it, however a run ends
@@ -210,30 +198,26 @@ def run(profile, *, only=None, force=False):
                 if _state(staging, staging.name):  # finished, then interrupted
                     _publish(staging, folder)
             shutil.rmtree(folder / ".staging", ignore_errors=True)
-            common = _common_digest(settings)
-            _summarise(profile, settings, common, folder)
+            _summarise(settings)
             for name in [only] if only else settings["notebooks"]:
-                digest = _digest(settings, common, folder, name)
+                digest = _digests(settings)[name]
                 if not force and _state(folder, name).get("digest") == digest:
                     print(f"{name}: up to date", flush=True)
                     continue
-                _publish(_execute(profile, settings, digest, folder, name), folder)
-                _summarise(profile, settings, common, folder)
+                _publish(_execute(settings, name, digest), folder)
+                _summarise(settings)
     except Timeout:
         raise RuntimeError(f"another run is at work in reports/{profile}: let it end, or stop it") from None
     return folder / "index.html"
 
 
 def _read_profile(profile):
-    """Settings of a profile, each parameter checked against the notebook's own."""
-    import yaml
-
+    """Settings of a profile, its name and folder among them, parameters checked against the notebooks'."""
     source = f"reports/{profile}.yaml"
-    path = project() / source
-    if not path.is_file():
-        valid = sorted(file.stem for file in path.parent.glob("*.yaml"))
+    valid = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
+    if profile not in valid:
         raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(valid)}")
-    settings = {"threads": 1, "reads": {}} | yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = {"threads": 1, "reads": {}} | yaml.safe_load((project() / source).read_text(encoding="utf-8"))
     if set(settings) != {"data", "threads", "notebooks", "reads"}:
         raise ValueError(f"{source} has {', '.join(settings)}: needs data, notebooks, perhaps threads, reads")
     if settings["data"] not in ("synthetic", "recorded"):
@@ -246,13 +230,14 @@ def _read_profile(profile):
             parameters["data"] = settings["data"]
         for parameter, value in parameters.items():
             if parameter not in defaults:
-                valid = ", ".join(defaults)
-                raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {valid}")
+                known = ", ".join(defaults)
+                raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {known}")
             default = defaults[parameter]
-            if type(value) is not type(default):
-                raise ValueError(f"{source}: {name}: {parameter} must be {type(default).__name__} like its "
-                                 f"default {default!r}, not {type(value).__name__} {value!r}")
-    return settings
+            wanted, given = type(default).__name__, type(value).__name__
+            if given != wanted:
+                raise ValueError(f"{source}: {name}: {parameter} must be {wanted} like its default "
+                                 f"{default!r}, not {given} {value!r}")
+    return settings | {"profile": profile, "folder": project() / "reports" / profile}
 
 
 def _read_notebook(name):
@@ -270,39 +255,34 @@ def _defaults(name):
                          f"`name = literal`; it has {[cell.source for cell in cells]}") from None
 
 
-def _common_digest(settings):
-    """Digest of what all notebooks of a profile depend on."""
+def _digests(settings):
+    """Digest by notebook of all that it depends on."""
     files = [*Path(__file__).parent.rglob("*.py"), *TEMPLATES.rglob("*.*"), project() / "environment.yml"]
-    parts = [str(settings["threads"]).encode(), *(path.read_bytes() for path in sorted(files))]
+    common = [settings["threads"], *(file.read_text(encoding="utf-8") for file in sorted(files))]
     if settings["data"] == "recorded":
         root = data_root().resolve()
-        files = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
-        parts += [f"{name} {files[name].stat().st_size}".encode() for name in sorted(files)
-                  if not name.startswith("synthetic/")]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+        files = {file for file in root.rglob("[!.]*") if file.is_file()} - {*root.glob("synthetic/**/*")}
+        common += sorted(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+    digests = {}
+    for name, parameters in settings["notebooks"].items():
+        cells = _read_notebook(name).cells
+        cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in cells]
+        read = [settings["folder"] / "rows" / f"{other}.csv" for other in settings["reads"].get(name, [])]
+        read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
+        everything = json.dumps([common, parameters, cells, read])
+        digests[name] = hashlib.sha256(everything.encode()).hexdigest()
+    return digests
 
 
-def _digest(settings, common, folder, name):
-    """Digest of what one notebook depends on."""
-    cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in _read_notebook(name).cells]
-    read = [folder / "rows" / f"{other}.csv" for other in settings["reads"].get(name, [])]
-    read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
-    everything = json.dumps([common, cells, settings["notebooks"][name], read])
-    return hashlib.sha256(everything.encode()).hexdigest()
-
-
-def _state(folder, name):
-    """What is known of a finished report: digest, title, question, duration, provenance, figures, files."""
-    path = folder / "state" / f"{name}.json"
+def _state(folder, name, kind="state"):
+    """What is known of a finished report: digest, title, question, provenance, figures, files."""
+    path = folder / kind / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _execute(profile, settings, digest, folder, name):
+def _execute(settings, name, digest):
     """Folder that holds the whole report of a notebook, not yet under its name."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from PIL import Image
-
+    folder = settings["folder"]
     (folder / ".staging").mkdir(exist_ok=True)
     # A new folder every time: the kernel of a killed run may write on for a moment.
     staging = Path(tempfile.mkdtemp(dir=folder / ".staging")) / name
@@ -310,19 +290,17 @@ def _execute(profile, settings, digest, folder, name):
     path = staging / f"{name}.ipynb"
     environment = {
         "PATHEMO_OUTPUT": str(staging),
-        "PATHEMO_PROFILE": profile,
+        "PATHEMO_PROFILE": settings["profile"],
         "PATHEMO_DATA": str(data_root().resolve()),
         "OMP_NUM_THREADS": str(settings["threads"]),
         "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, whatever else the user installed
     }
-    started = time.perf_counter()
+    notebooks = project() / "notebooks"
     try:
         with mock.patch.dict(os.environ, environment):
             notebook = papermill.execute_notebook(
-                project() / "notebooks" / path.name, path, settings["notebooks"][name], kernel_name="python3",
-                cwd=project() / "notebooks", progress_bar={"desc": name},
-                extra_arguments=["--IPKernelApp.log_level=50"],
-            )
+                notebooks / path.name, path, settings["notebooks"][name], kernel_name="python3",
+                cwd=notebooks, progress_bar={"desc": name}, extra_arguments=["--IPKernelApp.log_level=50"])
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
         failed = folder / "failed" / path.name
         failed.parent.mkdir(exist_ok=True)
@@ -330,23 +308,21 @@ def _execute(profile, settings, digest, folder, name):
         reason = str(error)
         if isinstance(error, papermill.PapermillExecutionError):
             reason = f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}"
-        raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: "
-                           f"{failed.relative_to(project()).as_posix()}") from None
+        where = failed.relative_to(project()).as_posix()
+        raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: {where}") from None
 
-    seconds = round(time.perf_counter() - started, 1)
     notebook = _anonymous(notebook)
     nbformat.write(notebook, path)
-    _write(staging / f"{name}.html", _page(notebook, profile, settings["data"]))
-    facts = staging / "provenance" / f"{name}.json"
+    headline = _headline(notebook)
+    _write(staging / f"{name}.html", _page(notebook, headline["title"], settings))
+    saved_rows = [f"rows/{file.name}" for file in staging.glob("rows/*.csv")]
     figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
-    more = [file.relative_to(staging).as_posix() for file in [*figures, *staging.glob("rows/*.csv")]]
     state = {
         "digest": digest,
-        **_headline(notebook),
-        "seconds": seconds,
-        "provenance": json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {},
-        "figures": {figure.name: Image.open(figure).info["Description"] for figure in figures},
-        "files": [path.name, f"{name}.html", *more],
+        **headline,
+        "provenance": _state(staging, name, "provenance"),
+        "figures": {figure.name: Picture.open(figure).info["Description"] for figure in figures},
+        "files": [path.name, f"{name}.html", *(f"figures/{figure.name}" for figure in figures), *saved_rows],
     }
     _write(staging / "state" / f"{name}.json", json.dumps(state, indent=1))
     return staging
@@ -393,10 +369,7 @@ def _publish(staging, folder):
 def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
     """A score in percent with its 95 % interval as text: a column for each protocol.
 
-    Parameters
-    ----------
-    row : sequence of str
-        Columns of the result rows that a row of the table stands for; what is left out is averaged over.
+    A row of the table stands for the columns `row` of the result rows; what is left out is averaged over.
     """
     row = list(row)
     by = [*row, "protocol"]
@@ -405,8 +378,8 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
     interval = " [" + percent["low"] + ", " + percent["high"] + "]"
     measured = percent["mean"] + interval.where(table["low"].notna(), "")
-    note = table["note"].str.removesuffix(", see data/README.md")
-    table["score"] = measured.where(table["n_speakers"] > 0, note)
+    not_run = table["note"].str.removesuffix(", see data/README.md")
+    table["score"] = measured.where(table["n_speakers"] > 0, not_run)
     table = table.replace({"source": "", "protocol": ""}, "none")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
     counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
@@ -414,12 +387,12 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
 
 
 def readme(*, check=False):
-    """Bring the results table of README.md, between its two markers, up to date with `reports/paper`.
+    """Bring README.md's table, between its two markers, up to date with `reports/paper`; `check` only looks.
 
     Raises
     ------
     ValueError
-        A marker is missing; with `check`, the table is not up to date (nothing is written).
+        A marker is missing; with `check`, the table is not up to date.
     """
     path = project() / "README.md"
     old = path.read_text(encoding="utf-8")
@@ -440,51 +413,42 @@ def _markdown_table(table):
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
-def _summarise(profile, settings, common, folder):
+def _summarise(settings):
     """Write results.csv, provenance.json, README.md and the index page from the reports that are there."""
-    import jinja2
-
+    profile, data, folder = settings["profile"], settings["data"], settings["folder"]
     states = {name: _state(folder, name) for name in settings["notebooks"]}
     facts = {name: state["provenance"] for name, state in states.items() if state}
     _write(folder / "provenance.json", json.dumps(facts, indent=1))
-    results, with_rows = pd.DataFrame(), [n for n in states if (folder / "rows" / f"{n}.csv").is_file()]
-    if with_rows:
-        table = rows(*with_rows, profile=profile)[["notebook", *ROW_COLUMNS]]
-        if table["metric"].eq("uar").any():
-            results = results_table(table)
-        _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
-    heading = f"# The {profile} profile, on {settings['data']} corpora"
+    names = [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
+    table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
+    table = table[["notebook", *ROW_COLUMNS]]
+    _write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    results = results_table(table) if table["metric"].eq("uar").any() else pd.DataFrame()
+    heading = f"# The {profile} profile, on {data} corpora"
     origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
     caption = "UAR in %, mean over speakers [95 % interval]:"
     _write(folder / "README.md", "\n\n".join([heading, origin, caption, _markdown_table(results)]))
+    digests = _digests(settings)
     for name, state in states.items():
-        state["current"] = state.get("digest") == _digest(settings, common, folder, name)
+        state["current"] = state.get("digest") == digests[name]
         state["question"] = _markdown(state.get("question", ""))
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     page = templates.get_template("report.html").render(
-        profile=profile, data=settings["data"], notebooks=states, provenance=facts,
-        results=results.to_html(border=0))
+        profile=profile, data=data, notebooks=states, provenance=facts, results=results.to_html(border=0))
     _write(folder / "index.html", page)
 
 
-def _page(notebook, profile, data):
+def _page(notebook, title, settings):
     """A notebook as an HTML page that asks nothing of the network."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(
-        extra_template_basedirs=[str(TEMPLATES.parent)], template_name=TEMPLATES.name,
-        template_file="notebook.html", filters={"markdown2html": _markdown},
-    )
-    about = {"metadata": {"name": _headline(notebook)["title"]}, "profile": profile, "data": data}
+    exporter = HTMLExporter(extra_template_basedirs=[str(TEMPLATES.parent)], template_name=TEMPLATES.name,
+                            template_file="notebook.html", filters={"markdown2html": _markdown})
+    about = {"metadata": {"name": title}, "profile": settings["profile"], "data": settings["data"]}
     return exporter.from_notebook_node(notebook, resources=about)[0]
 
 
 def _markdown(text):
     """HTML of a Markdown text, its formulas as MathML."""
-    from latex2mathml.converter import convert
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
     renderer = IPythonRenderer(escape=False)
-    renderer.inline_math = convert
-    renderer.block_math = lambda formula: convert(formula, display="block")
+    renderer.inline_math = mathml
+    renderer.block_math = lambda formula: mathml(formula, display="block")
     return MarkdownWithMath(renderer=renderer).render(text)

@@ -214,10 +214,8 @@ def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
     assert (folder / "index.html").read_text().count("Not run yet") == 2
 
 
-def digests(name="01_one", profile="small"):
-    settings = report._read_profile(profile)
-    folder = report.project() / "reports" / profile
-    return report._digest(settings, report._common_digest(settings), folder, name)
+def digest():
+    return report._digests(report._read_profile("small"))["01_one"]
 
 
 def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monkeypatch):
@@ -228,7 +226,7 @@ def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monk
     write_notebook("01_one")
 
     def changed():
-        seen.append(digests())
+        seen.append(digest())
         return len(set(seen)) == len(seen)
 
     write_profile({"01_one": {}})
@@ -255,7 +253,7 @@ def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monk
     notebook = nbformat.read("notebooks/01_one.ipynb", as_version=4)
     notebook.cells[-1].update(execution_count=9, outputs=[nbformat.v4.new_output("stream", text="2")])
     nbformat.write(notebook, "notebooks/01_one.ipynb")
-    assert digests() == seen[-1]
+    assert digest() == seen[-1]
 
 
 def run_outside(**environment):
@@ -307,7 +305,7 @@ def test_a_run_killed_while_it_publishes_is_finished_by_the_next(project):
     (staging / "state").mkdir(parents=True)
     (staging / "01_one.html").write_text("page")
     (folder / "01_one.ipynb").write_text("moved already")
-    state = {"digest": digests(), "title": "", "seconds": 1, "provenance": {}, "figures": {}}
+    state = {"digest": digest(), "title": "", "provenance": {}, "figures": {}}
     state["files"] = ["01_one.ipynb", "01_one.html"]
     (staging / "state" / "01_one.json").write_text(json.dumps(state))
     report.run("small")
