@@ -367,19 +367,18 @@ def _publish(staging, folder):
 
 
 def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
-    """A score in percent with its 95 % interval as text: a column for each protocol.
+    """A score in percent with its 95 % interval as text, or "not run": a column for each protocol.
 
     A row of the table stands for the columns `row` of the result rows; what is left out is averaged over.
     """
     row = list(row)
     by = [*row, "protocol"]
     part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
-    table = summary(part, by, metric=metric).merge(part.drop_duplicates(by)[[*by, "note"]], on=by)
+    table = summary(part, by, metric=metric)
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
     interval = " [" + percent["low"] + ", " + percent["high"] + "]"
     measured = percent["mean"] + interval.where(table["low"].notna(), "")
-    not_run = table["note"].str.removesuffix(", see data/README.md")
-    table["score"] = measured.where(table["n_speakers"] > 0, not_run)
+    table["score"] = measured.where(table["n_speakers"] > 0, "not run")
     table = table.replace({"source": "", "protocol": ""}, "none")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
     counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))

@@ -358,14 +358,14 @@ def test_provenance_has_no_path_and_no_host(project, monkeypatch):
 
 
 def test_results_table_says_what_was_not_run():
-    """A column a protocol; a corpus that was not found has its note; sources can be averaged over."""
+    """A column a protocol; a corpus that was not found was not run; sources can be averaged over."""
     reason = "savee not found, see data/README.md"
     missing = not_run_rows(reason, target="savee", protocol="svm", inputs="plain")
     rows = pd.concat([some_rows(), some_rows(protocol="logistic"), missing])
     table = report.results_table(rows)
     assert table.index.names == ["target", "inputs", "source"]
     assert table.columns.tolist() == ["svm", "logistic", "speakers", "seeds"]
-    assert table["svm"].tolist() == ["75.0 [0.0, 100.0]", "not run: savee not found"]
+    assert table["svm"].tolist() == ["75.0 [0.0, 100.0]", "not run"]
     assert table["logistic"].tolist()[1] == ""
     assert report.results_table(rows, row=["target", "inputs"]).shape == (2, 4)
 
