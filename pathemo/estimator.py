@@ -163,8 +163,6 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn(self, net, task, X, labels):
         """Return a copy of `net` that has learned `task`, its evolution, the examples, and the steps."""
-        if self.generations < 1:
-            raise ValueError(f"generations = {self.generations}: a path needs at least 1 tournament")
         examples = Examples(X, labels, [np.arange(len(labels))])
         net = net.repeat([self._seed(task)])
         net.add_head(task, labels.max() + 1)

@@ -153,6 +153,8 @@ def evolve(
     Source: Fernando et al. 2017, section 2.2. Ours: the best path is the one whose fitness was highest
     when it last competed.
     """
+    if generations < 1:
+        raise ValueError(f"generations = {generations}: a path needs at least 1 tournament")
     if fitness not in ("train", "dev"):
         raise ValueError(f"fitness = {fitness!r}: choose 'train' or 'dev'")
     if fitness == "dev" and development is None:

@@ -36,12 +36,14 @@ class Examples:
             raise ValueError(f"features of {len(bad)} rows are not finite, the first is row {bad[0]}")
         self.labels, self.rows = np.asarray(labels), [np.asarray(r) for r in rows]
         seen = {r.tobytes(): r for r in self.rows}
-        mean = {key: features[r].mean(axis=0) for key, r in seen.items()}
-        spread = {key: features[r].std(axis=0) for key, r in seen.items()}
+        mean = {key: features[r].mean(axis=0, dtype=np.float64) for key, r in seen.items()}
+        spread = {key: features[r].std(axis=0, dtype=np.float64) for key, r in seen.items()}
         self.features = torch.as_tensor(features, device=device)
-        self.mean = torch.as_tensor(np.stack([mean[r.tobytes()] for r in self.rows]), device=device)
+        mean = np.stack([mean[r.tobytes()] for r in self.rows])
+        self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         spread = np.stack([spread[r.tobytes()] for r in self.rows])
-        self.scale = torch.as_tensor(np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0), device=device)
+        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+        self.scale = torch.as_tensor(scale, dtype=torch.float32, device=device)
 
     def standardised(self, rows, replicas):
         """Return features at `rows` (r, B), scaled for each replica, with a column of ones (r, B, d + 1)."""

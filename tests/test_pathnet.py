@@ -141,7 +141,7 @@ def test_head_only_leaves_every_module():
 
 def evolved(seeds, rows, **options):
     net, examples, _ = stack(seeds=seeds, rows=rows)
-    found = evolve(net, "a", examples, generations=6, population_size=5, minibatches=5, **options)
+    found = evolve(net, "a", examples, **{"generations": 6, "population_size": 5, "minibatches": 5, **options})
     return net, found, net.predict("a", found.best, examples)
 
 
@@ -230,6 +230,7 @@ def test_evolution_learns_and_its_history_has_a_row_a_tournament():
     "wrong, said",
     [
         (dict(fitness="test"), "choose 'train' or 'dev'"),
+        (dict(generations=0), "generations = 0"),
         (dict(fitness="dev"), "development"),
         (dict(optimiser="lbfgs"), "choose 'adam' or 'sgd'"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 NAME = "enterface"
 TITLE = "eNTERFACE'05"
 CITATION = "Martin et al. (2006), The eNTERFACE'05 audio-visual emotion database, ICDE Workshops"
-LICENCE = "MIT conditions, as its page says"
+LICENCE = "see its page"
 HOME = "https://enterface.net/enterface05/emotion.html"
 
 MEDIA = ("video",)
