@@ -141,7 +141,8 @@ def test_head_only_leaves_every_module():
 
 def evolved(seeds, rows, **options):
     net, examples, _ = stack(seeds=seeds, rows=rows)
-    found = evolve(net, "a", examples, **{"generations": 6, "population_size": 5, "minibatches": 5, **options})
+    brief = {"generations": 6, "population_size": 5, "minibatches": 5}
+    found = evolve(net, "a", examples, **{**brief, **options})
     return net, found, net.predict("a", found.best, examples)
 
 
