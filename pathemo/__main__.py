@@ -58,9 +58,9 @@ def show_corpora(options, _):
 
 
 def run(options, _):
-    from . import report
+    from . import runner
 
-    index = report.run(options.profile, only=options.only, force=options.force)
+    index = runner.run(options.profile, only=options.only, force=options.force)
     print(f"open {os.path.relpath(index)}")
 
 

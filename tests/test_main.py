@@ -4,7 +4,7 @@ import sys
 import pandas as pd
 import pytest
 
-from pathemo import corpora, report
+from pathemo import corpora, runner
 from pathemo.__main__ import main
 
 
@@ -27,10 +27,10 @@ def test_help_is_light():
 
 
 def test_run_passes_its_options_on(monkeypatch, capsys, tmp_path):
-    """`run PROFILE --only NB --force` calls `report.run` with them and says what to open."""
+    """`run PROFILE --only NB --force` calls `runner.run` with them and says what to open."""
     calls = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "run", lambda *names, **given: calls.append((names, given)) or "index.html")
+    monkeypatch.setattr(runner, "run", lambda *names, **given: calls.append((names, given)) or "index.html")
     assert main(["run", "paper", "--only", "01_data_preparation", "--force"]) is None
     assert calls == [(("paper",), {"only": "01_data_preparation", "force": True})]
     assert "index.html" in capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_an_error_is_one_message(monkeypatch, capsys, error, status, message):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(report, "run", fail)
+    monkeypatch.setattr(runner, "run", fail)
     assert main(["run", "quick"]) == status
     assert capsys.readouterr().err == message
 

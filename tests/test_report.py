@@ -15,7 +15,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from pathemo import report
+from pathemo import report, runner
 from pathemo.metrics import ROW_COLUMNS, not_run_rows, score_rows
 
 PROJECT = Path(__file__).parents[1]
@@ -75,10 +75,10 @@ def finished(tmp_path_factory):
         Path("reports").mkdir()
         write_notebook("01_one", PICTURE, ROWS, "import os\nprint(os.getcwd(), seed)", title="The first")
         write_profile({"01_one": {"seed": 7}})
-        report.run("small")
+        runner.run("small")
         folder = project / "reports" / "small"
         times = {path: path.stat().st_mtime_ns for path in folder.glob("01_one.*")}
-        report.run("small")
+        runner.run("small")
         yield folder, times
 
 
@@ -157,7 +157,7 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(project, parameters, 
     write_notebook("01_one")
     write_profile({"00_zero": {}, "01_one": parameters})
     with pytest.raises(ValueError, match=message):
-        report.run("small")
+        runner.run("small")
     assert not (project / "reports" / "small").exists()
 
 
@@ -167,7 +167,7 @@ def test_parameters_are_literals(project, cell):
     write_notebook("01_one", parameters=cell)
     write_profile({"01_one": {}})
     with pytest.raises(ValueError, match="name = literal"):
-        report.run("small")
+        runner.run("small")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_profile_with_unknown_settings_is_refused(project, settings, message):
     write_notebook("01_one")
     write_profile({"01_one": {}}, **settings)
     with pytest.raises(ValueError, match=message):
-        report.run("small")
+        runner.run("small")
 
 
 def test_unknown_names_are_answered_with_the_valid_ones(project):
@@ -191,9 +191,9 @@ def test_unknown_names_are_answered_with_the_valid_ones(project):
     write_notebook("01_one")
     write_profile({"01_one": {}})
     with pytest.raises(ValueError, match="no profile 'smal': reports/ has small"):
-        report.run("smal")
+        runner.run("smal")
     with pytest.raises(ValueError, match="no notebook '02' in profile small: 01_one"):
-        report.run("small", only="02")
+        runner.run("small", only="02")
 
 
 def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
@@ -203,7 +203,7 @@ def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
     write_notebook("02_two")
     write_profile({"00_zero": {}, "01_one": {}, "02_two": {}})
     with pytest.raises(RuntimeError) as stopped:
-        report.run("small")
+        runner.run("small")
     assert str(stopped.value) == (
         "01_one: cell [3] stopped with KeyError: 'missing'\n"
         "The notebook as far as it came: reports/small/failed/01_one.ipynb"
@@ -215,7 +215,7 @@ def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
 
 
 def digest():
-    return report._digests(report._read_profile("small"))["01_one"]
+    return runner._digests(runner._read_profile("small"))["01_one"]
 
 
 def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_killed_run_leaves_no_half_report_and_goes_on(project):
         time.sleep(0.1)
 
     with pytest.raises(RuntimeError, match="another run is at work in reports/small"):
-        report.run("small")
+        runner.run("small")
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     assert sorted(path.name for path in folder.glob("*.ipynb")) == ["00_zero.ipynb"]
@@ -308,7 +308,7 @@ def test_a_run_killed_while_it_publishes_is_finished_by_the_next(project):
     state = {"digest": digest(), "title": "", "provenance": {}, "figures": {}}
     state["files"] = ["01_one.ipynb", "01_one.html"]
     (staging / "state" / "01_one.json").write_text(json.dumps(state))
-    report.run("small")
+    runner.run("small")
     assert (folder / "01_one.html").read_text() == "page"
     assert (folder / "01_one.ipynb").read_text() == "moved already"
     assert not (folder / "figures" / "01_one_old.png").exists()

@@ -1,0 +1,266 @@
+"""The strict runner: notebooks by papermill, then the pages that a reader opens.
+
+A report appears under its name only when its notebook succeeded, and is made again only when something that
+it depends on changed.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import jinja2
+import nbformat
+import pandas as pd
+import papermill
+import yaml
+from filelock import FileLock, Timeout
+from latex2mathml.converter import convert as mathml
+from nbclient.exceptions import DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image as Picture
+
+from .corpora import data_root
+from .metrics import ROW_COLUMNS
+from .report import markdown_table, project, results_table, rows, write
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def run(profile, *, only=None, force=False):
+    """Path of the index page, after the notebooks of `reports/<profile>.yaml` that are out of date were run.
+
+    A notebook is up to date when nothing changed that it depends on: its source, its parameters, the module,
+    `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads. `only`
+    names the one notebook to run; `force` runs what is up to date, too.
+
+    Raises
+    ------
+    ValueError
+        The profile, a notebook or a parameter is unknown, or a parameter has another type than its default;
+        nothing was run.
+    RuntimeError
+        A notebook failed, or another run is at work in the folder.
+    """
+    settings = _read_profile(profile)
+    if only is not None and only not in settings["notebooks"]:
+        raise ValueError(f"no notebook {only!r} in profile {profile}: {', '.join(settings['notebooks'])}")
+    folder = settings["folder"]
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", blocking=False):  # the system releases it, however a run ends
+            for staging in folder.glob(".staging/*/*"):
+                if _state(staging, staging.name):  # finished, then interrupted
+                    _publish(staging, folder)
+            shutil.rmtree(folder / ".staging", ignore_errors=True)
+            _summarise(settings)
+            for name in [only] if only else settings["notebooks"]:
+                digest = _digests(settings)[name]
+                if not force and _state(folder, name).get("digest") == digest:
+                    print(f"{name}: up to date", flush=True)
+                    continue
+                _publish(_execute(settings, name, digest), folder)
+                _summarise(settings)
+    except Timeout:
+        raise RuntimeError(f"another run is at work in reports/{profile}: let it end, or stop it") from None
+    return folder / "index.html"
+
+
+def _read_profile(profile):
+    """Settings of a profile, its name and folder among them, parameters checked against the notebooks'."""
+    source = f"reports/{profile}.yaml"
+    valid = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
+    if profile not in valid:
+        raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(valid)}")
+    settings = {"threads": 1, "reads": {}} | yaml.safe_load((project() / source).read_text(encoding="utf-8"))
+    if set(settings) != {"data", "threads", "notebooks", "reads"}:
+        raise ValueError(f"{source} has {', '.join(settings)}: needs data, notebooks, perhaps threads, reads")
+    if settings["data"] not in ("synthetic", "recorded"):
+        raise ValueError(f"{source}: data is synthetic or recorded, not {settings['data']!r}")
+    if unknown := {*settings["reads"], *sum(settings["reads"].values(), [])} - set(settings["notebooks"]):
+        raise ValueError(f"{source}: reads names {sorted(unknown)}, which the profile does not run")
+    for name, parameters in settings["notebooks"].items():
+        defaults = _defaults(name)
+        if "data" in defaults:
+            parameters["data"] = settings["data"]
+        for parameter, value in parameters.items():
+            if parameter not in defaults:
+                known = ", ".join(defaults)
+                raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {known}")
+            default = defaults[parameter]
+            wanted, given = type(default).__name__, type(value).__name__
+            if given != wanted:
+                raise ValueError(f"{source}: {name}: {parameter} must be {wanted} like its default "
+                                 f"{default!r}, not {given} {value!r}")
+    return settings | {"profile": profile, "folder": project() / "reports" / profile}
+
+
+def _read_notebook(name):
+    return nbformat.read(project() / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def _defaults(name):
+    """Parameters of a notebook with their defaults."""
+    cells = [cell for cell in _read_notebook(name).cells if "parameters" in cell.metadata.get("tags", [])]
+    try:
+        [cell] = cells
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
+    except (AttributeError, ValueError):
+        raise ValueError(f"notebooks/{name}.ipynb needs one cell tagged parameters, made of lines "
+                         f"`name = literal`; it has {[cell.source for cell in cells]}") from None
+
+
+def _digests(settings):
+    """Digest by notebook of all that it depends on."""
+    files = [*Path(__file__).parent.rglob("*.py"), *TEMPLATES.rglob("*.*"), project() / "environment.yml"]
+    common = [settings["threads"], *(file.read_text(encoding="utf-8") for file in sorted(files))]
+    if settings["data"] == "recorded":
+        root = data_root().resolve()
+        files = {file for file in root.rglob("[!.]*") if file.is_file()} - {*root.glob("synthetic/**/*")}
+        common += sorted(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+    digests = {}
+    for name, parameters in settings["notebooks"].items():
+        cells = _read_notebook(name).cells
+        cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in cells]
+        read = [settings["folder"] / "rows" / f"{other}.csv" for other in settings["reads"].get(name, [])]
+        read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
+        everything = json.dumps([common, parameters, cells, read])
+        digests[name] = hashlib.sha256(everything.encode()).hexdigest()
+    return digests
+
+
+def _state(folder, name, kind="state"):
+    """What is known of a finished report: digest, title, question, provenance, figures, files."""
+    path = folder / kind / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _execute(settings, name, digest):
+    """Folder that holds the whole report of a notebook, not yet under its name."""
+    folder = settings["folder"]
+    (folder / ".staging").mkdir(exist_ok=True)
+    # A new folder every time: the kernel of a killed run may write on for a moment.
+    staging = Path(tempfile.mkdtemp(dir=folder / ".staging")) / name
+    staging.mkdir()
+    path = staging / f"{name}.ipynb"
+    environment = {
+        "PATHEMO_OUTPUT": str(staging),
+        "PATHEMO_PROFILE": settings["profile"],
+        "PATHEMO_DATA": str(data_root().resolve()),
+        "OMP_NUM_THREADS": str(settings["threads"]),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, whatever else the user installed
+    }
+    notebooks = project() / "notebooks"
+    try:
+        with mock.patch.dict(os.environ, environment):
+            notebook = papermill.execute_notebook(
+                notebooks / path.name, path, settings["notebooks"][name], kernel_name="python3",
+                cwd=notebooks, progress_bar={"desc": name}, extra_arguments=["--IPKernelApp.log_level=50"])
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        failed = folder / "failed" / path.name
+        failed.parent.mkdir(exist_ok=True)
+        os.replace(path, failed)
+        reason = str(error)
+        if isinstance(error, papermill.PapermillExecutionError):
+            reason = f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}"
+        where = failed.relative_to(project()).as_posix()
+        raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: {where}") from None
+
+    notebook = _anonymous(notebook)
+    nbformat.write(notebook, path)
+    headline = _headline(notebook)
+    write(staging / f"{name}.html", _page(notebook, headline["title"], settings))
+    saved_rows = [f"rows/{file.name}" for file in staging.glob("rows/*.csv")]
+    figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
+    state = {
+        "digest": digest,
+        **headline,
+        "provenance": _state(staging, name, "provenance"),
+        "figures": {figure.name: Picture.open(figure).info["Description"] for figure in figures},
+        "files": [path.name, f"{name}.html", *(f"figures/{figure.name}" for figure in figures), *saved_rows],
+    }
+    write(staging / "state" / f"{name}.json", json.dumps(state, indent=1))
+    return staging
+
+
+def _anonymous(notebook):
+    """The notebook without paths of this machine and papermill's times, which differ from run to run."""
+    for part in (notebook, *notebook.cells):
+        for key in ("papermill", "execution"):
+            part.metadata.pop(key, None)
+    text = nbformat.writes(notebook)
+    places = {"DATA": data_root().resolve(), "PROJECT": project(), "PYTHON": sys.prefix, "HOME": Path.home()}
+    for word, place in places.items():
+        if len(Path(place).parts) > 1:  # some accounts have / for a home
+            text = text.replace(json.dumps(str(place))[1:-1], word)
+    return nbformat.reads(text, as_version=4)
+
+
+def _headline(notebook):
+    """Title of a notebook, and the first sentence of its section Question."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    question = re.search(r"^## Question\s+(.+?[.?!])(?=\s|$)", text, re.MULTILINE | re.DOTALL)
+    return {"title": title[1] if title else "", "question": question[1] if question else ""}
+
+
+def _publish(staging, folder):
+    """Give a finished report its name, file by file, its state last; repeated, it goes on where it was."""
+    name = staging.name
+    files = _state(staging, name)["files"]
+    for gone in set(_state(folder, name).get("files", ())).difference(files):
+        (folder / gone).unlink(missing_ok=True)
+    for file in [*files, f"state/{name}.json"]:
+        (folder / file).parent.mkdir(exist_ok=True)
+        if (staging / file).is_file():
+            os.replace(staging / file, folder / file)
+    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
+    shutil.rmtree(staging.parent)
+
+
+def _summarise(settings):
+    """Write results.csv, provenance.json, README.md and the index page from the reports that are there."""
+    profile, data, folder = settings["profile"], settings["data"], settings["folder"]
+    states = {name: _state(folder, name) for name in settings["notebooks"]}
+    facts = {name: state["provenance"] for name, state in states.items() if state}
+    write(folder / "provenance.json", json.dumps(facts, indent=1))
+    names = [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
+    table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
+    table = table[["notebook", *ROW_COLUMNS]]
+    write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    results = results_table(table) if table["metric"].eq("uar").any() else pd.DataFrame()
+    heading = f"# The {profile} profile, on {data} corpora"
+    origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
+    caption = "UAR in %, mean over speakers [95 % interval]:"
+    write(folder / "README.md", "\n\n".join([heading, origin, caption, markdown_table(results)]))
+    digests = _digests(settings)
+    for name, state in states.items():
+        state["current"] = state.get("digest") == digests[name]
+        state["question"] = _markdown(state.get("question", ""))
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    page = templates.get_template("report.html").render(
+        profile=profile, data=data, notebooks=states, provenance=facts, results=results.to_html(border=0))
+    write(folder / "index.html", page)
+
+
+def _page(notebook, title, settings):
+    """A notebook as an HTML page that asks nothing of the network."""
+    exporter = HTMLExporter(extra_template_basedirs=[str(TEMPLATES.parent)], template_name=TEMPLATES.name,
+                            template_file="notebook.html", filters={"markdown2html": _markdown})
+    about = {"metadata": {"name": title}, "profile": settings["profile"], "data": settings["data"]}
+    return exporter.from_notebook_node(notebook, resources=about)[0]
+
+
+def _markdown(text):
+    """HTML of a Markdown text, its formulas as MathML."""
+    renderer = IPythonRenderer(escape=False)
+    renderer.inline_math = mathml
+    renderer.block_math = lambda formula: mathml(formula, display="block")
+    return MarkdownWithMath(renderer=renderer).render(text)
