@@ -226,12 +226,19 @@ def _publish(staging, folder):
 
 
 def _summarise(settings):
-    """Write results.csv, provenance.json, README.md and the index page from the reports that are there."""
+    """Write results.csv, provenance.json, README.md and the index page from the reports that are there.
+
+    Results are of reports that are up to date: rows of another code or another corpus are not mixed in.
+    """
     profile, data, folder = settings["profile"], settings["data"], settings["folder"]
     states = {name: _state(folder, name) for name in settings["notebooks"]}
     facts = {name: state["provenance"] for name, state in states.items() if state}
     write(folder / "provenance.json", json.dumps(facts, indent=1))
-    names = [name for name in states if (folder / "rows" / f"{name}.csv").is_file()]
+    digests = _digests(settings)
+    for name, state in states.items():
+        state["current"] = state.get("digest") == digests[name]
+        state["question"] = _markdown(state.get("question", ""))
+    names = [n for n in states if states[n]["current"] and (folder / "rows" / f"{n}.csv").is_file()]
     table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
     table = table[["notebook", *ROW_COLUMNS]]
     write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -240,10 +247,6 @@ def _summarise(settings):
     origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
     caption = "UAR in %, mean over speakers [95 % interval]:"
     write(folder / "README.md", "\n\n".join([heading, origin, caption, markdown_table(results)]))
-    digests = _digests(settings)
-    for name, state in states.items():
-        state["current"] = state.get("digest") == digests[name]
-        state["question"] = _markdown(state.get("question", ""))
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     page = templates.get_template("report.html").render(
         profile=profile, data=data, notebooks=states, provenance=facts, results=results.to_html(border=0))

@@ -196,6 +196,20 @@ def test_unknown_names_are_answered_with_the_valid_ones(project):
         runner.run("small", only="02")
 
 
+def test_outdated_rows_are_not_mixed_with_new_ones(project):
+    """Rows that moved from one notebook to another do not stop the run, and stand in results.csv once."""
+    write_notebook("01_one", "from pathemo import report\n" + ROWS)
+    write_notebook("02_two")
+    write_profile({"01_one": {}, "02_two": {}})
+    runner.run("small")
+    write_notebook("01_one")
+    write_notebook("02_two", "from pathemo import report\n" + ROWS)
+    runner.run("small", only="02_two")
+    results = (project / "reports" / "small" / "results.csv").read_text().splitlines()
+    assert len(results) == 1 + 4
+    assert all(line.startswith("02_two,") for line in results[1:])
+
+
 def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
     """The message has notebook, cell, error and where to look; finished reports stay, it gets none."""
     write_notebook("00_zero")
