@@ -7,7 +7,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .evolution import evolve
-from .pathnet import Examples, PathNet
+from .examples import Examples
+from .pathnet import PathNet
 
 SHAPE = ("n_layers", "n_modules", "n_active", "width")
 TRAINING = ("batch_size", "learning_rate", "optimiser", "dropout", "label_smoothing", "balanced")
@@ -119,15 +120,14 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         net = self._after_sources()
         self.net_, evolution, examples, self.n_steps_ = self._learn(net, "target", X, labels)
         self.best_path_, self.history_ = evolution.best[0], evolution.history
-        self._scaling = examples.mean, examples.scale
+        self._scaling = examples.scaling
         return self
 
     def predict_proba(self, X):
         """Return the posteriors (n, K); column k is of `classes_[k]`."""
         check_is_fitted(self, "net_")
         X = validate_data(self, X, reset=False)
-        unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))])
-        unseen.mean, unseen.scale = self._scaling
+        unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))], scaling=self._scaling)
         return self.net_.predict("target", self.best_path_[None], unseen)[0]
 
     def predict(self, X):
@@ -144,7 +144,7 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         """Return the network that the sources left; a fresh one learns the parameter `sources` first."""
         shape = {name: getattr(self, name) for name in SHAPE}
         if hasattr(self, "source_net_"):
-            if changed := [name for name in SHAPE if getattr(self.source_net_, name) != shape[name]]:
+            if changed := [name for name in SHAPE if self.source_net_.shape[name] != shape[name]]:
                 raise ValueError(
                     f"{changed} changed after the sources were learned: clone() and learn them again"
                 )

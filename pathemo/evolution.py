@@ -8,11 +8,18 @@ Source: Fernando et al. 2017, "PathNet: Evolution Channels Gradient Descent in S
 arXiv 1701.08734, section 2.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
+
+from . import checkpoints
+
+CHECKPOINT = "an evolution"
 
 
 def random_genotype(generator, *, n_layers, n_modules, n_active):
@@ -24,7 +31,7 @@ def random_genotype(generator, *, n_layers, n_modules, n_active):
     return np.stack([generator.choice(n_modules, n_active, replace=False) for _ in range(n_layers)])
 
 
-def mutate(genotype, generator, *, n_modules, rate=None, reach=2):
+def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, reach=2, edge="wrap"):
     """Return a mutated copy of a genotype.
 
     Each gene moves, with probability `rate`, by an integer drawn from [-reach, reach].
@@ -32,26 +39,37 @@ def mutate(genotype, generator, *, n_modules, rate=None, reach=2):
     Parameters
     ----------
     genotype : int array (n_layers, n_active)
+    n_forced : int
+        The first genes of each layer that never move.
     rate : float, optional
-        Probability that a gene moves; 1 / (n_layers * n_active) as in the paper when not given.
+        Probability that a gene moves; 1 / number of genes that may, as in the paper, when not given.
     reach : int
         Greatest move [modules].
+    edge : {"wrap", "clamp"}
+        What a move beyond the edge of a layer does: it goes on at the other edge, or ends at this one. The
+        paper leaves it open. Wrapping favours no module; clamping favours the outer ones.
 
     Notes
     -----
-    Two points that the paper leaves open are ours: a move beyond the edge of a layer wraps around, so that no
-    module is favoured (clamping would favour the outer ones); a move onto a module that the path already uses
-    in this layer is not made, so that genes stay distinct and a path keeps its size.
+    A move onto a module that the path already uses in this layer is not made, so genes stay distinct and a
+    path keeps its size; the paper leaves this open too.
 
     Source: Fernando et al. 2017, section 2.
+
+    >>> mutate(np.array([[0, 4]]), np.random.default_rng(1), n_modules=5, rate=1.0)
+    array([[4, 1]])
     """
+    if edge not in ("wrap", "clamp"):
+        raise ValueError(f"edge = {edge!r}: choose 'wrap' or 'clamp'")
     mutant = genotype.copy()
-    rate = 1 / genotype.size if rate is None else rate
-    moves = generator.integers(-reach, reach + 1, genotype.shape) * (generator.random(genotype.shape) < rate)
-    for layer, active in zip(*np.nonzero(moves), strict=True):
-        module = (mutant[layer, active] + moves[layer, active]) % n_modules
+    may_move = mutant[:, n_forced:]
+    rate = 1 / may_move.size if rate is None else rate
+    moves = generator.integers(-reach, reach + 1, may_move.shape) * (generator.random(may_move.shape) < rate)
+    for layer, gene in zip(*np.nonzero(moves), strict=True):
+        module = may_move[layer, gene] + moves[layer, gene]
+        module = module % n_modules if edge == "wrap" else min(max(module, 0), n_modules - 1)
         if module not in mutant[layer]:
-            mutant[layer, active] = module
+            may_move[layer, gene] = module
     return mutant
 
 
@@ -66,22 +84,38 @@ class Population:
         One a replica.
     size : int
         Genotypes a replica; at least 2.
+    first : int array (R, k, n_layers, n_active), optional
+        Genotypes that take the first k places; the others are drawn.
+    forced : int array (R, n_layers, F), optional
+        Modules that every genotype holds before its `n_active` own ones.
+    mutation : dict
+        `rate`, `reach` and `edge` of `mutate`.
 
     Attributes
     ----------
-    genotypes : int array (R, size, n_layers, n_active)
+    genotypes : int array (R, size, n_layers, n_active), or F + n_active with `forced`
     fitness : float array (R, size)
         -inf for a genotype that has not competed since it was born.
     """
 
-    def __init__(self, generators, *, size, n_layers, n_modules, n_active):
+    def __init__(
+        self, generators, *, size, n_layers, n_modules, n_active, first=None, forced=None, mutation=()
+    ):  # fmt: skip
         if size < 2:
             raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
-        if not 1 <= n_active <= n_modules:
-            raise ValueError(f"n_active = {n_active}: of {n_modules} modules 1 to {n_modules} can be active")
-        self.generators, self.n_modules = generators, n_modules
-        shape = dict(n_layers=n_layers, n_modules=n_modules, n_active=n_active)
-        self.genotypes = np.array([[random_genotype(g, **shape) for _ in range(size)] for g in generators])
+        forced = np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
+        self.n_forced = forced.shape[2]
+        most = n_modules - self.n_forced
+        if not 1 <= n_active <= most:
+            raise ValueError(f"n_active = {n_active}: beside {self.n_forced} forced ones, 1 to {most} can evolve")
+        self.generators, self.n_modules, self.mutation = generators, n_modules, dict(mutation)
+        own = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
+        self.genotypes = np.array([
+            [_around(random_genotype(generator, **own), held) for _ in range(size)]
+            for generator, held in zip(generators, forced, strict=True)
+        ])  # fmt: skip
+        if first is not None:
+            self.genotypes[:, : first.shape[1]] = first[:, :size]
         self.fitness = np.full((len(generators), size), -np.inf)
 
     def draw(self):
@@ -109,8 +143,9 @@ class Population:
             self.fitness[replica, first] = fitness[replica, winner]
             self.fitness[replica, loser] = -np.inf
             self.genotypes[replica, loser] = mutate(
-                self.genotypes[replica, first], self.generators[replica], n_modules=self.n_modules
-            )
+                self.genotypes[replica, first], self.generators[replica], n_modules=self.n_modules,
+                n_forced=self.n_forced, **self.mutation,
+            )  # fmt: skip
         return winners
 
     def best(self):
@@ -118,17 +153,25 @@ class Population:
         return self.paths(self.fitness.argmax(axis=1))
 
 
+def _around(genotype, forced):
+    """Return a genotype (L, F + N) of forced modules and, numbered among the rest, those of `genotype`."""
+    for held in np.sort(forced, axis=1).T:
+        genotype = genotype + (genotype >= held[:, None])
+    return np.hstack([forced, genotype])
+
+
 class Evolution(NamedTuple):
-    """What `evolve` found: the best path of each replica, the last population, and its history as rows."""
+    """What `evolve` found: the best path of each replica, and how it came about."""
 
     best: np.ndarray  # (R, L, N)
-    population: Population
-    history: pd.DataFrame  # generation, replica, fitness_first, fitness_second, winner, steps, frozen_share
+    populations: np.ndarray  # (generations + 1, R, population_size, L, N): at first, after each tournament
+    history: pd.DataFrame  # a row a tournament, see `evolve`
 
 
 def evolve(
     net, task, examples, *, generations, population_size=16, minibatches=50, fitness="train",
-    development=None, progress=False, **training,
+    development=None, first=None, forced=None, rate=None, reach=2, edge="wrap", checkpoint=None,
+    checkpoint_every=10, progress=False, **training,
 ):  # fmt: skip
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
 
@@ -147,8 +190,33 @@ def evolve(
         "train" is the paper's: accuracy over the minibatches of the tournament. "dev" is UAR on the rows
         `development`, which are speakers held out of the training part.
     development : list of R int arrays, optional
+    first : int array (R, k, L, N), optional
+        Genotypes that the population starts with, the frozen path for instance; the others are drawn.
+    forced : int array (R, L, F), optional
+        Modules that every path uses besides its N own ones: the frozen path, to force it. In the paper frozen
+        modules are free to be used or not.
+    rate, reach, edge
+        Of mutations, see `mutate`.
+    checkpoint : path, optional
+        File that keeps the state of the network and the evolution, written every `checkpoint_every`
+        generations and at the end. If it is there, evolution goes on from it, to the bit, also to more
+        generations than it was started with.
+    progress : bool
+        Show a bar.
     **training
         Passed to `PathNet.train`.
+
+    Returns
+    -------
+    evolution : Evolution
+        `history` has the columns generation, replica, genotype_first, genotype_second (modules of each layer:
+        "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent so far), frozen_share
+        (of the winner's modules). A replica that was stopped, see `PathNet.stopped`, has no further rows.
+
+    Raises
+    ------
+    ValueError
+        An option is unknown, or the checkpoint is of another run, of something else, or damaged.
 
     Source: Fernando et al. 2017, section 2.2. Ours: the best path is the one whose fitness was highest
     when it last competed.
@@ -159,34 +227,86 @@ def evolve(
         raise ValueError(f"fitness = {fitness!r}: choose 'train' or 'dev'")
     if fitness == "dev" and development is None:
         raise ValueError("fitness = 'dev' needs the rows of development speakers: development=[...]")
-    shape = dict(n_layers=net.n_layers, n_modules=net.n_modules, n_active=net.n_active)
-    population = Population(net.generators, size=population_size, **shape)
-    replicas, frozen = np.arange(net.n_replicas), net.frozen.cpu().numpy()
-    history = []
-    for generation in tqdm(range(generations), desc=task, unit="generation", disable=not progress):
+    population = Population(
+        net.generators, size=population_size, n_layers=net.n_layers, n_modules=net.n_modules,
+        n_active=net.n_active, first=first, forced=forced, mutation=dict(rate=rate, reach=reach, edge=edge),
+    )  # fmt: skip
+    record = {
+        "populations": np.zeros((generations + 1, *population.genotypes.shape), np.int16),
+        "pairs": np.zeros((generations, net.n_replicas, 2), np.int64),
+        "fitness": np.zeros((generations, net.n_replicas, 2)),
+        "winners": np.zeros((generations, net.n_replicas), np.int64),
+    }
+    record["populations"][0] = population.genotypes
+    done, run, frozen = 0, None, net.frozen.cpu().numpy()
+    if checkpoint is not None:
+        options = (population_size, minibatches, fitness, development, first, forced, rate, reach, edge)
+        run = joblib.hash([task, options, training, examples.fingerprint(), net.fingerprint()])
+        if Path(checkpoint).exists():
+            done = _resume(checkpoint, run, net, population, record)
+    bar = dict(desc=task, unit="generation", disable=not progress)
+    for generation in tqdm(range(done, generations), initial=done, total=generations, **bar):
         pairs = population.draw()
         reached = np.zeros(pairs.shape)
         for competitor in (0, 1):
             paths = population.paths(pairs[:, competitor])
-            reached[:, competitor], _ = net.train(task, paths, examples, steps=minibatches, **training)
+            accuracy, _ = net.train(task, paths, examples, steps=minibatches, **training)
+            stopped = np.isnan(accuracy)
             if fitness == "dev":
-                reached[:, competitor] = _development_uar(net, task, paths, examples, development)
+                accuracy = _development_uar(net, task, paths, examples, development)
+            reached[:, competitor] = np.where(stopped, -np.inf, accuracy)
         winners = population.settle(pairs, reached)
-        won = population.paths(pairs[replicas, winners])
-        history.append(
-            pd.DataFrame(
-                {
-                    "generation": generation,
-                    "replica": replicas,
-                    "fitness_first": reached[:, 0],
-                    "fitness_second": reached[:, 1],
-                    "winner": winners,
-                    "steps": 2 * minibatches * (generation + 1),
-                    "frozen_share": np.take_along_axis(frozen, won, axis=2).mean((1, 2)),
-                }
-            )
-        )
-    return Evolution(population.best(), population, pd.concat(history, ignore_index=True))
+        record["populations"][generation + 1] = population.genotypes
+        record["pairs"][generation], record["fitness"][generation] = pairs, reached
+        record["winners"][generation] = winners
+        done = generation + 1
+        if checkpoint is not None and (done % checkpoint_every == 0 or done == generations):
+            spent = {name: torch.as_tensor(v[: done + (name == "populations")]) for name, v in record.items()}
+            state = {"run": run, "net": net.state(), "fitness": torch.as_tensor(population.fitness)}
+            checkpoints.write(checkpoint, CHECKPOINT, state | {"record": spent})
+    history = _history(record, frozen, steps=2 * minibatches)
+    return Evolution(population.best(), record["populations"], history)
+
+
+def _resume(checkpoint, run, net, population, record):
+    """Put network, population and record where the checkpoint left them; return its generations."""
+    state = checkpoints.read(checkpoint, CHECKPOINT, device=net.device)
+    done, generations = len(state["record"]["pairs"]), len(record["pairs"])
+    if state["run"] != run:
+        raise ValueError(f"{checkpoint} is of another run (task, examples, options or seeds differ): "
+                         "remove it to start anew, or name another file")  # fmt: skip
+    if done > generations:
+        raise ValueError(f"{checkpoint} has {done} generations, more than the {generations} asked for")
+    for name, values in state["record"].items():
+        record[name][: len(values)] = values.cpu().numpy()
+    net.restore(state["net"])
+    population.genotypes[:] = record["populations"][done]
+    population.fitness[:] = state["fitness"].cpu().numpy()
+    return done
+
+
+def _history(record, frozen, *, steps):
+    """Return the record as rows, of replicas as long as they went on."""
+    generation, replica = np.nonzero(np.isfinite(record["fitness"]).any(axis=2))
+    pairs, winner = record["pairs"][generation, replica], record["winners"][generation, replica]
+    paths = record["populations"][generation[:, None], replica[:, None], pairs]  # (rows, 2, L, N)
+    won = paths[np.arange(len(paths)), winner]
+    reached = record["fitness"][generation, replica]
+    return pd.DataFrame({
+        "generation": generation,
+        "replica": replica,
+        "genotype_first": [_text(genotype) for genotype in paths[:, 0]],
+        "genotype_second": [_text(genotype) for genotype in paths[:, 1]],
+        "fitness_first": reached[:, 0],
+        "fitness_second": reached[:, 1],
+        "winner": winner,
+        "steps": steps * (generation + 1),
+        "frozen_share": np.take_along_axis(frozen[replica], won.astype(int), axis=2).mean((1, 2)),
+    })  # fmt: skip
+
+
+def _text(genotype):
+    return " / ".join(" ".join(map(str, layer)) for layer in genotype)
 
 
 def _development_uar(net, task, paths, examples, development):

@@ -5,131 +5,118 @@ tiny products that leaves a processor idle; stacked they are batched products th
 has a leading replica axis, every replica draws from a generator of its own, and so what a replica learns does
 not depend on who shares the stack.
 
-Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatches, K emotions.
+Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatches, K emotions; r replicas of
+a chunk.
 
 Source: Fernando et al. 2017, arXiv 1701.08734.
 """
 
+import warnings
+from math import prod
+
+import joblib
 import numpy as np
 import torch
+from torch.nn.functional import one_hot
 
-CHUNK_BYTES = 24e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
-NOISE_LEVELS = 256  # dropout masks are drawn as bytes, so probabilities are multiples of 1/256
+from . import checkpoints
+from .episode import Episode
+from .modules import Convolution, Linear
 
-
-class Examples:
-    """What R replicas learn a task from: shared arrays, and rows and scaling of each replica's own.
-
-    Parameters
-    ----------
-    features : float array (n, d)
-    labels : int array (n,)
-        Emotions as integers 0..K-1.
-    rows : list of R int arrays
-        The rows that each replica may see. Mean and spread of the features are taken from these rows only.
-    """
-
-    def __init__(self, features, labels, rows, *, device="cpu"):
-        features = np.array(features, dtype=np.float32)
-        if not np.isfinite(features).all():
-            bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-            raise ValueError(f"features of {len(bad)} rows are not finite, the first is row {bad[0]}")
-        self.labels, self.rows = np.asarray(labels), [np.asarray(r) for r in rows]
-        seen = {r.tobytes(): r for r in self.rows}
-        mean = {key: features[r].mean(axis=0, dtype=np.float64) for key, r in seen.items()}
-        spread = {key: features[r].std(axis=0, dtype=np.float64) for key, r in seen.items()}
-        self.features = torch.as_tensor(features, device=device)
-        mean = np.stack([mean[r.tobytes()] for r in self.rows])
-        self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
-        spread = np.stack([spread[r.tobytes()] for r in self.rows])
-        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
-        self.scale = torch.as_tensor(scale, dtype=torch.float32, device=device)
-
-    def standardised(self, rows, replicas):
-        """Return features at `rows` (r, B), scaled for each replica, with a column of ones (r, B, d + 1)."""
-        x = torch.ones(*rows.shape, self.features.shape[1] + 1, device=self.features.device)
-        gathered = self.features[rows.flatten()].view(*rows.shape, -1)
-        torch.mul(gathered.sub_(self.mean[replicas, None]), self.scale[replicas, None], out=x[..., :-1])
-        return x
-
-    def draw(self, generator, replica, *, steps, batch_size, balanced):
-        """Return the rows of `steps` minibatches for one replica (steps, batch_size), drawn with replacement.
-
-        Balanced minibatches draw an emotion first and one of its rows second, so that rare emotions weigh as
-        much as common ones, as they do in UAR.
-        """
-        rows = self.rows[replica]
-        if not balanced:
-            return rows[generator.integers(len(rows), size=(steps, batch_size))]
-        order = np.argsort(self.labels[rows], kind="stable")
-        _, starts, counts = np.unique(self.labels[rows][order], return_index=True, return_counts=True)
-        emotion = generator.integers(len(counts), size=(steps, batch_size))
-        place = starts[emotion] + (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
-        return rows[order[place]]
+CHUNK_BYTES = 8e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
+BLOCK = 50  # steps whose minibatches and masks are drawn at once, so that memory does not grow with the steps
+BYTE = 256  # dropout and salt-and-pepper are drawn as bytes: probabilities are multiples of 1/256
 
 
 class PathNet:
     """A super-network of layers of small modules, in R independent replicas.
 
-    A module is linear + ReLU; the outputs of the active modules of a layer are summed; each task has a linear
-    head of its own on the last layer.
+    A module is linear or convolutional, with ReLU; the outputs of the active modules of a layer are summed;
+    each task has a linear head of its own on all that the last layer gives.
 
     Parameters
     ----------
-    n_features : int
-        Inputs of the first layer.
+    inputs : int or (channels, height, width)
+        What the first layer gets: features for linear modules, or images for convolutional ones.
     seeds : list of R ints or numpy.random.SeedSequence
-        One a replica; all its draws (weights, minibatches, dropout) come from it.
-    n_layers, n_modules, n_active, width : int
-        L layers of M modules of `width` units, N of them active. The defaults are those that
-        re-implementations quote for the MNIST experiment of Fernando et al. 2017.
+        One a replica; all its draws (weights, minibatches, dropout, mutations) come from it.
+    n_layers, n_modules, n_active : int
+        L layers of M modules, N of them active. The defaults are those that re-implementations quote for the
+        MNIST experiment of Fernando et al. 2017.
+    width : int, or one int a layer
+        Units, or feature maps, of a module.
+    kernel, stride : int
+        Of convolutional modules.
+    combine : {"sum", "mean"}
+        What becomes of the outputs of a layer's active modules. The sum is the paper's; the mean leaves the
+        scale as it is when N changes.
 
     Attributes
     ----------
-    layers : list of L tensors (R, M, d_in + 1, width)
-        Weights; the last input row is the bias.
+    layers : list of L tensors (R, M, width, fan_in + 1)
+        Weights, as in torch.nn.Linear; the last column is the bias. fan_in is the inputs of a unit.
     frozen : bool tensor (R, L, M)
         Modules that take part in the forward pass and are never updated.
-    heads : dict of tensors (R, width + 1, K)
+    heads : dict of tensors (R, K, d + 1)
+    stopped : dict of str
+        By replica, why it learns no more: its loss was not finite. It keeps what it had before.
 
     Examples
     --------
     >>> net = PathNet(4, seeds=[0, 1], n_layers=2, n_modules=5, n_active=2, width=3)
     >>> [tuple(layer.shape) for layer in net.layers]
-    [(2, 5, 5, 3), (2, 5, 4, 3)]
-    >>> net.parameters_on_path()  # 2 modules of (4 + 1) x 3 and 2 of (3 + 1) x 3
+    [(2, 5, 3, 5), (2, 5, 3, 4)]
+    >>> net.parameters_on_path()  # 2 modules of 3 x (4 + 1) and 2 of 3 x (3 + 1)
     54
+    >>> PathNet((1, 48, 48), seeds=[0], width=8).kinds[-1].shape  # three layers of stride 2
+    (8, 6, 6)
     """
 
-    def __init__(self, n_features, *, seeds, n_layers=3, n_modules=10, n_active=3, width=20, device="cpu"):
+    def __init__(
+        self, inputs, *, seeds, n_layers=3, n_modules=10, n_active=3, width=20, kernel=3, stride=2,
+        combine="sum", device="cpu",
+    ):  # fmt: skip
+        if not 1 <= n_active <= n_modules:
+            raise ValueError(f"n_active = {n_active}: of {n_modules} modules 1 to {n_modules} can be active")
+        if combine not in ("sum", "mean"):
+            raise ValueError(f"combine = {combine!r}: choose 'sum' or 'mean'")
+        self.shape = dict(
+            inputs=inputs, n_layers=n_layers, n_modules=n_modules, n_active=n_active, width=width,
+            kernel=kernel, stride=stride, combine=combine,
+        )  # fmt: skip
         self.generators = [np.random.default_rng(seed) for seed in seeds]
-        self.n_features, self.n_layers, self.width = n_features, n_layers, width
-        self.n_modules, self.n_active, self.device = n_modules, n_active, device
-        self.layers = [self._draw_weights((n_modules, d, width)) for d in self._inputs()]
+        self.n_layers, self.n_modules, self.n_active, self.width = n_layers, n_modules, n_active, width
+        self.combine, self.device, self.heads, self.stopped = combine, device, {}, {}
+        self.kinds, shape = [], (inputs,) if np.isscalar(inputs) else tuple(inputs)
+        for units in np.broadcast_to(width, n_layers).tolist():
+            images = len(shape) == 3
+            kind = Convolution(shape, units, kernel=kernel, stride=stride) if images else Linear(shape, units)
+            self.kinds.append(kind)
+            shape = kind.shape
         self.frozen = torch.zeros(len(seeds), n_layers, n_modules, dtype=torch.bool, device=device)
-        self.heads = {}
+        shapes = [(len(seeds), n_modules, kind.width, kind.fan_in + 1) for kind in self.kinds]
+        self.layers = [torch.empty(shape, device=device) for shape in shapes]
+        self.reinitialise()
 
     @property
     def n_replicas(self):
         """Number of replicas R."""
         return len(self.generators)
 
-    def _inputs(self):
-        return [self.n_features] + [self.width] * (self.n_layers - 1)
-
-    def _draw_weights(self, shape):
-        """Return fresh weights (R, ..., d_in + 1, width), within 1 / sqrt(d_in) as in torch.nn.Linear."""
-        *front, d, width = shape
-        drawn = [g.random((*front, d + 1, width), dtype=np.float32) for g in self.generators]
-        return torch.as_tensor((2 * np.stack(drawn) - 1) / np.float32(np.sqrt(d)), device=self.device)
+    @property
+    def nbytes(self):
+        """Memory of all weights [bytes]: 4 R times M * sum of width * (fan_in + 1), and the heads."""
+        return sum(weights.nbytes for weights in (*self.layers, *self.heads.values()))
 
     def parameters_on_path(self):
-        """Return how many numbers a path trains, heads aside: N times the sum of (d_in + 1) * width."""
-        return self.n_active * sum((d + 1) * self.width for d in self._inputs())
+        """Return how many numbers a path trains, heads aside: N times the sum of width * (fan_in + 1)."""
+        return self.n_active * sum(kind.width * (kind.fan_in + 1) for kind in self.kinds)
 
     def add_head(self, task, n_emotions):
         """Give `task` a freshly drawn head; one that it had is replaced."""
-        self.heads[task] = self._draw_weights((self.width, n_emotions))
+        d = prod(self.kinds[-1].shape)
+        drawn = [_fresh(generator, (n_emotions, d + 1)) for generator in self.generators]
+        self.heads[task] = torch.as_tensor(np.stack(drawn), device=self.device)
 
     def freeze(self, paths):
         """Freeze the modules on `paths` (R, L, N); those frozen before stay frozen."""
@@ -141,10 +128,11 @@ class PathNet:
 
     def reinitialise(self):
         """Draw all modules that are not frozen anew; frozen ones stay as they are, to the bit."""
-        for layer, d in enumerate(self._inputs()):
-            fresh = self._draw_weights((self.n_modules, d, self.width))
-            keep = self.frozen[:, layer, :, None, None]
-            self.layers[layer] = torch.where(keep, self.layers[layer], fresh)
+        for layer, weights in enumerate(self.layers):
+            for replica, generator in enumerate(self.generators):
+                fresh = torch.as_tensor(_fresh(generator, weights.shape[1:]), device=self.device)
+                learns = ~self.frozen[replica, layer]
+                weights[replica, learns] = fresh[learns]
 
     def repeat(self, seeds):
         """Return a PathNet with each replica copied len(seeds) / R times in a row, each copy on its own seed.
@@ -159,59 +147,50 @@ class PathNet:
         net.layers = [layer.repeat_interleave(copies, 0) for layer in self.layers]
         net.frozen = self.frozen.repeat_interleave(copies, 0)
         net.heads = {task: head.repeat_interleave(copies, 0) for task, head in self.heads.items()}
+        net.stopped = {r: self.stopped[r // copies] for r in range(len(seeds)) if r // copies in self.stopped}
         return net
 
-    def _check_out(self, replicas, paths):
-        """Return each layer's active modules side by side, (r, d_in + 1, N * width), and their places."""
-        at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
-        modules = torch.as_tensor(paths[replicas], device=self.device)
-        places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
-        banks = zip(self.layers, places, strict=True)
-        return [bank[place].transpose(1, 2).flatten(2) for bank, place in banks], places
+    def state(self):
+        """Return all that the network is, random streams included, as tensors, numbers, texts and dicts."""
+        streams = [generator.bit_generator.state for generator in self.generators]
+        return {
+            "shape": self.shape, "layers": self.layers, "heads": self.heads, "frozen": self.frozen,
+            "stopped": self.stopped, "streams": streams,
+        }  # fmt: skip
 
-    def _check_in(self, active, places):
-        for bank, weights, place in zip(self.layers, active, places, strict=True):
-            bank[place] = weights.unflatten(2, (self.n_active, self.width)).transpose(1, 2)
+    def restore(self, state):
+        """Become what the network of the same shape was when `state` was taken."""
+        self.layers, self.heads, self.frozen = state["layers"], state["heads"], state["frozen"]
+        self.stopped = state["stopped"]
+        for generator, stream in zip(self.generators, state["streams"], strict=True):
+            generator.bit_generator.state = stream
 
-    def _forward(self, x, active, head, dropped=None):
-        """Return logits (r, B, K), inputs of layers and head, and outputs of modules (r, B, N * width)."""
-        inputs, outputs = [x], []
-        for layer, weights in enumerate(active):
-            outputs.append(torch.bmm(inputs[-1], weights).relu_())
-            joined = outputs[-1].unflatten(2, (self.n_active, self.width)).sum(2)
-            if dropped is not None:
-                joined = joined * dropped[layer]
-            inputs.append(torch.nn.functional.pad(joined, (0, 1), value=1.0))
-        return torch.bmm(inputs[-1], head), inputs, outputs
+    def fingerprint(self):
+        """Return a digest of the state."""
+        tensors = [tensor.cpu().numpy() for tensor in (*self.layers, *self.heads.values(), self.frozen)]
+        return joblib.hash([self.shape, [g.bit_generator.state for g in self.generators], tensors])
 
-    def _backward(self, delta, inputs, outputs, active, head, trained, dropped=None):
-        """Fill the gradients of the active modules, by hand; autograd is their oracle in the tests.
+    def save(self, path):
+        """Write the network to a file, at once; `PathNet.load` gives it back, random streams included."""
+        checkpoints.write(path, "a PathNet", self.state())
 
-        delta : (r, B, K), the gradient of the loss by the logits.
-        trained : list of L tensors (r, 1, N * width), 0 where a module is frozen, else 1; None where none is.
-        """
-        upstream = torch.bmm(delta, head[:, :-1].mT)
-        for layer in reversed(range(self.n_layers)):
-            if dropped is not None:
-                upstream = upstream * dropped[layer]
-            through = (outputs[layer] > 0) * upstream.repeat(1, 1, self.n_active)
-            learning = through if trained[layer] is None else through * trained[layer]
-            torch.bmm(inputs[layer].mT, learning, out=active[layer].grad)
-            if layer:
-                upstream = torch.bmm(through, active[layer][:, :-1].mT)
-
-    def _chunks(self):
-        """Yield slices of replicas whose active modules, with gradients and moments, fit the cache."""
-        a_replica = 16 * self.parameters_on_path()
-        size = self.n_replicas if self.device != "cpu" else int(max(2, CHUNK_BYTES // a_replica))
-        for start in range(0, self.n_replicas, size):
-            yield slice(start, min(start + size, self.n_replicas))
+    @classmethod
+    def load(cls, path, *, device="cpu"):
+        """Return the network that `save` wrote; see `pathemo.checkpoints.read` for errors."""
+        state = checkpoints.read(path, "a PathNet", device=device)
+        net = cls(**state["shape"], seeds=range(len(state["streams"])), device=device)
+        net.restore(state)
+        return net
 
     def train(
         self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam",
-        momentum=0.9, dropout=0.0, label_smoothing=0.0, balanced=True, head_only=False,
+        momentum=0.9, dropout=0.0, salt_and_pepper=0.0, gaussian_noise=0.0, label_smoothing=0.0,
+        balanced=True, head_only=False,
     ):  # fmt: skip
         """Train the modules on `paths` and the head of `task`; return accuracy and loss over the minibatches.
+
+        A replica whose loss or weights are not finite keeps what it had before this call, learns no more, and
+        is named in a warning and in `stopped`; the others go on.
 
         Parameters
         ----------
@@ -222,93 +201,161 @@ class PathNet:
         steps : int
             Gradient steps, one minibatch each.
         optimiser : {"adam", "sgd"}
-            Its moments start anew at each call.
+            Moments and momentum start anew at each call.
+        momentum : float
+            Of SGD.
         dropout : float
-            Probability that a unit of a layer's output is dropped.
+            Probability that a unit of a layer's output, or a whole feature map, is dropped.
+        salt_and_pepper : float
+            Probability that an input is replaced by its least or greatest value over the replica's rows.
+        gaussian_noise : float
+            Standard deviation of what is added to each input [that of a scaled input is 1].
+        label_smoothing : float
+            Share of the goal that is spread evenly over all emotions.
+        balanced : bool
+            Draw emotions equally often, as UAR weighs them; see `Examples.draw`.
         head_only : bool
             Train the head and leave every module as it is.
 
         Returns
         -------
         accuracy, loss : float arrays (R,)
-            Means over the minibatches as they were seen, before each step.
+            Means over the minibatches as they were seen, before each step; NaN for a stopped replica.
         """
-        accuracy, loss = np.zeros(self.n_replicas), np.zeros(self.n_replicas)
+        if optimiser not in ("adam", "sgd"):
+            raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
+        accuracy, loss = np.full((2, self.n_replicas), np.nan)
         labels = torch.as_tensor(examples.labels, device=self.device)
-        for replicas in self._chunks():
-            drawn = [
-                examples.draw(self.generators[r], r, steps=steps, batch_size=batch_size, balanced=balanced)
-                for r in range(replicas.start, replicas.stop)
-            ]
-            rows = torch.as_tensor(np.stack(drawn, axis=1), device=self.device)  # (T, r, B)
-            dropped = self._draw_dropout(replicas, steps, batch_size, dropout)
-            active, places = self._check_out(replicas, paths)
-            head = self.heads[task][replicas].clone()
-            trained = [self._trained(layer, place) for layer, place in enumerate(places)]
-            learning = [head] if head_only else [head, *active]
-            for weights in learning:
-                weights.grad = torch.empty_like(weights)
-            stepper = self._stepper(learning, optimiser, learning_rate, momentum)
-            n_right, total = 0, 0
-            for step in range(steps):
-                x = examples.standardised(rows[step], replicas)
-                truth = labels[rows[step]]
-                masks = None if dropped is None else dropped[step] / (1 - dropout)
-                logits, inputs, outputs = self._forward(x, active, head, masks)
-                right = torch.zeros_like(logits).scatter_(2, truth[..., None], 1.0)
-                log_posterior = logits.log_softmax(2)
-                total += -(log_posterior * right).sum((1, 2))
-                n_right += (logits.argmax(2) == truth).sum(1)
-                goal = right * (1 - label_smoothing) + label_smoothing / logits.shape[2]
-                delta = (log_posterior.exp() - goal) / batch_size
-                torch.bmm(inputs[-1].mT, delta, out=head.grad)
-                if not head_only:
-                    self._backward(delta, inputs, outputs, active, head, trained, masks)
-                stepper.step()
-            self._check_in(active, places)
-            self.heads[task][replicas] = head
-            accuracy[replicas] = n_right.cpu() / (steps * batch_size)
-            loss[replicas] = total.cpu() / (steps * batch_size)
+        copies = 4 if optimiser == "adam" else 2 if momentum else 1  # weights, gradients, moments
+        for replicas in self._chunks(batch_size, copies):
+            weights, places = self._check_out(task, replicas, paths)
+            learns = [self._learns(layer, place) for layer, place in enumerate(places)]
+            episode = Episode(self.kinds, weights, batch_size, learns)
+            episode.descend(
+                optimiser=optimiser, learning_rate=learning_rate, momentum=momentum, head_only=head_only
+            )
+            right, total = 0, 0
+            for start in range(0, steps, BLOCK):
+                rows = self._draw_rows(examples, replicas, min(BLOCK, steps - start), batch_size, balanced)
+                gates = self._draw_gates(replicas, *rows.shape[::2], dropout, paths.shape[2])
+                truth = labels[rows]
+                goals = one_hot(truth, weights[-1].shape[1]).mT * (1 - label_smoothing)
+                goals += label_smoothing / goals.shape[2]
+                logits = []
+                for step in range(len(rows)):
+                    x = examples.inputs(rows[step], replicas)
+                    self._disturb(x, examples, replicas, salt_and_pepper, gaussian_noise)
+                    logits.append(episode.step(x, goals[step], gates[step]))
+                logits = torch.stack(logits)  # (T, r, K, B)
+                right += (logits.argmax(2) == truth).sum((0, 2))
+                total -= logits.log_softmax(2).gather(2, truth[:, :, None]).sum((0, 2, 3))
+            going = self._going(task, replicas, [total[:, None], *weights])
+            self._check_in(task, replicas, weights, places, going)
+            accuracy[replicas] = np.where(going, right.cpu() / (steps * batch_size), np.nan)
+            loss[replicas] = np.where(going, total.cpu() / (steps * batch_size), np.nan)
         return accuracy, loss
-
-    def _trained(self, layer, place):
-        """Return 1 for units that learn and 0 for frozen ones (r, 1, N * width); None if all learn."""
-        frozen = self.frozen[place[0], layer, place[1]]
-        return (~frozen).float().repeat_interleave(self.width, 1)[:, None] if frozen.any() else None
-
-    @staticmethod
-    def _stepper(parameters, optimiser, learning_rate, momentum):
-        if optimiser == "adam":
-            return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-        if optimiser == "sgd":
-            return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum, fused=True)
-        raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
-
-    def _draw_dropout(self, replicas, steps, batch_size, dropout):
-        """Return masks (T, L, r, B, width), false where a unit is dropped; None without dropout."""
-        if not dropout:
-            return None
-        shape = (steps, self.n_layers, batch_size, self.width)
-        drawn = [
-            np.frombuffer(self.generators[r].bytes(int(np.prod(shape))), np.uint8).reshape(shape)
-            for r in range(replicas.start, replicas.stop)
-        ]
-        return torch.as_tensor(np.stack(drawn, axis=2), device=self.device) >= round(dropout * NOISE_LEVELS)
 
     def predict(self, task, paths, examples, rows=None):
         """Return the posteriors of each replica for its own rows: list of R float arrays (n_rows, K).
 
         rows : list of R int arrays, optional
-            Rows of the examples' features, those that the replicas learned from when not given.
+            Rows of the examples' features, those that the replicas learn from when not given.
         """
         rows = examples.rows if rows is None else rows
+        longest = max(len(r) for r in rows)
+        gates = self._draw_gates(slice(0, 0), 1, longest, 0.0, paths.shape[2])[0]
         posteriors = []
-        for replicas in self._chunks():
-            of_chunk = rows[replicas]
-            longest = max(len(r) for r in of_chunk)
-            padded = np.stack([np.resize(r, longest) for r in of_chunk])
-            x = examples.standardised(torch.as_tensor(padded, device=self.device), replicas)
-            logits, *_ = self._forward(x, self._check_out(replicas, paths)[0], self.heads[task][replicas])
-            chunk = logits.softmax(2).cpu().numpy()
-            posteriors += [p[: len(r)] for p, r in zip(chunk, of_chunk, strict=True)]
+        for replicas in self._chunks(longest):
+            padded = np.stack([np.resize(r, longest) for r in rows[replicas]])
+            episode = Episode(self.kinds, self._check_out(task, replicas, paths)[0], longest)
+            logits, *_ = episode.forward(examples.inputs(padded, replicas), gates)
+            chunk = logits.softmax(1).mT.cpu().numpy()
+            posteriors += [p[: len(r)] for p, r in zip(chunk, rows[replicas], strict=True)]
         return posteriors
+
+    def _chunks(self, batch_size, copies=1):
+        """Yield slices of replicas whose active modules, in so many copies, and numbers fit the cache."""
+        numbers = sum(kind.fan_in + self.n_active * prod(kind.shape) for kind in self.kinds)
+        a_replica = 4 * (copies * self.parameters_on_path() + 2 * batch_size * numbers)
+        size = self.n_replicas if self.device != "cpu" else max(2, int(CHUNK_BYTES / a_replica))
+        for start in range(0, self.n_replicas, size):
+            yield slice(start, min(start + size, self.n_replicas))
+
+    def _check_out(self, task, replicas, paths):
+        """Return copies of each layer's active modules (r, N * width, fan_in + 1) and the head; places."""
+        at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
+        modules = torch.as_tensor(paths[replicas], device=self.device)
+        places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
+        active = [bank[place].flatten(1, 2) for bank, place in zip(self.layers, places, strict=True)]
+        return [*active, self.heads[task][replicas].clone()], places
+
+    def _check_in(self, task, replicas, weights, places, going):
+        """Put modules and head back, of the replicas that are `going`: bool tensor (r,)."""
+        *active, head = weights
+        for bank, learned, (at, modules) in zip(self.layers, active, places, strict=True):
+            bank[at[going], modules[going]] = learned[going].unflatten(1, (modules.shape[1], -1))
+        self.heads[task][replicas][going] = head[going]
+
+    def _learns(self, layer, place):
+        """Return 1 for modules that learn and 0 for frozen ones (r, 1, N, ...); None if all learn."""
+        frozen = self.frozen[place[0], layer, place[1]]
+        ones = [1] * len(self.kinds[layer].shape)
+        return (~frozen).float().view(len(frozen), 1, -1, *ones) if frozen.any() else None
+
+    def _draw_rows(self, examples, replicas, steps, batch_size, balanced):
+        """Return the rows of the next minibatches: int tensor (T, r, B)."""
+        drawn = [
+            examples.draw(self.generators[r], r, steps=steps, batch_size=batch_size, balanced=balanced)
+            for r in range(replicas.start, replicas.stop)
+        ]
+        return torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
+
+    def _draw_gates(self, replicas, steps, batch_size, dropout, n_active):
+        """Return for each step what each layer's sum is multiplied by.
+
+        List of T lists of L: None where it is 1, a number (1 / N for a mean), or a tensor (r, B, width, ...)
+        that is 0 where a unit is dropped.
+        """
+        share = 1 / n_active if self.combine == "mean" else 1.0
+        if not dropout:
+            return [[None if share == 1 else share] * self.n_layers] * steps
+        widths = [kind.width for kind in self.kinds]
+        drawn = self._draw_bytes(replicas, (steps, batch_size, sum(widths))).transpose(0, 1)
+        kept = (drawn >= round(dropout * BYTE)) * (share / (1 - dropout))
+        gates = [
+            gate[(..., *[None] * (len(kind.shape) - 1))]  # a feature map is dropped whole
+            for gate, kind in zip(kept.split(widths, dim=3), self.kinds, strict=True)
+        ]
+        return list(zip(*gates, strict=True))
+
+    def _draw_bytes(self, replicas, shape):
+        """Return random bytes (r, *shape)."""
+        drawn = [g.bytes(prod(shape)) for g in self.generators[replicas]]
+        drawn = torch.frombuffer(bytearray().join(drawn), dtype=torch.uint8)
+        return drawn.view(-1, *shape).to(self.device)
+
+    def _disturb(self, x, examples, replicas, salt_and_pepper, gaussian_noise):
+        """Add noise to the inputs x (r, B, d + 1), in place; each replica draws its own."""
+        clean, shape = x[..., :-1], (x.shape[1], x.shape[2] - 1)
+        if gaussian_noise:
+            drawn = [g.standard_normal(shape, dtype=np.float32) for g in self.generators[replicas]]
+            clean.add_(torch.as_tensor(np.stack(drawn), device=self.device), alpha=gaussian_noise)
+        if salt_and_pepper:
+            drawn, half = self._draw_bytes(replicas, shape), round(salt_and_pepper * BYTE / 2)
+            low, high = (extreme[examples.fold[replicas], None] for extreme in (examples.low, examples.high))
+            clean.copy_(torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean)))
+
+    def _going(self, task, replicas, tensors):
+        """Return which replicas go on: bool tensor (r,). One with a value that is not finite is stopped."""
+        finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in tensors]).all(0)
+        for replica in (np.flatnonzero(~finite.cpu().numpy()) + replicas.start).tolist():
+            if replica not in self.stopped:
+                self.stopped[replica] = f"its loss on {task} was not finite"
+                way_out = "the others go on; a smaller learning rate helps"
+                warnings.warn(f"replica {replica} stopped, {self.stopped[replica]}; {way_out}", stacklevel=3)
+        return torch.tensor([r not in self.stopped for r in range(replicas.start, replicas.stop)])
+
+
+def _fresh(generator, shape):
+    """Return fresh weights (..., fan_in + 1), uniform within 1 / sqrt(fan_in) as in torch.nn.Linear."""
+    return (2 * generator.random(shape, dtype=np.float32) - 1) / np.float32(np.sqrt(shape[-1] - 1))

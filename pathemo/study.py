@@ -12,6 +12,8 @@ from tqdm.auto import tqdm
 
 from . import metrics, transfer
 
+ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "transfer")
+
 
 def sources_for(target, names, tasks):
     """Return the source lists to try for a target: each alone, then all that are here in every order.
@@ -89,5 +91,5 @@ def _run(protocol, target, sources, settings, code):
 def _engine_version():
     """Return a digest of the code that outcomes depend on."""
     here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in ("evolution", "pathnet", "transfer", "metrics")]
+    files = [here / f"{name}.py" for name in ENGINE]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -16,7 +16,8 @@ from sklearn.base import clone
 
 from . import metrics, splits
 from .evolution import evolve
-from .pathnet import Examples, PathNet
+from .examples import Examples
+from .pathnet import PathNet
 
 
 class Task(NamedTuple):
@@ -113,8 +114,8 @@ def baseline(target, sources=(), *, model, protocol):
 
 def _study(
     protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3,
-    n_modules=10, n_active=3, width=20, minibatches=25, population_size=16, progress=False, device="cpu",
-    **training,
+    n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=16, fitness="train",
+    frozen_path="free", edge="wrap", rate=None, progress=False, device="cpu", **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -130,6 +131,14 @@ def _study(
         Budget: gradient steps on each task.
     minibatches : int
         T, steps of one competitor in one tournament.
+    fitness : {"train", "dev"}
+        See `evolve`. For "dev" a quarter of the training speakers decides tournaments and trains nothing.
+    frozen_path : {"free", "seeded", "forced"}
+        What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
+        evolution; "seeded" puts them into the first population; "forced" keeps them active beside the N
+        modules that evolve.
+    edge, rate
+        Of mutations, see `evolve`.
     **training
         Passed to `PathNet.train`.
     """
@@ -139,48 +148,61 @@ def _study(
     if evolving and (rest or not generations):
         raise ValueError(f"steps = {steps} is not a multiple of 2 * minibatches = {2 * minibatches}, so the "
                          "budget would differ from that of the other protocols")
-    shape = dict(n_layers=n_layers, n_active=n_active, width=width, device=device)
+    if frozen_path not in ("free", "seeded", "forced"):
+        raise ValueError(f"frozen_path = {frozen_path!r}: choose 'free', 'seeded' or 'forced'")
+    shape = dict(n_layers=n_layers, n_active=n_active, width=width, combine=combine, device=device)
     shape["n_modules"] = n_modules if evolving else n_active
     net = PathNet(target.features.shape[1], seeds=[_seed(s, "source") for s in seeds], **shape)
 
-    def learn(task, examples, **options):
-        """Return the path of each replica after the budget was spent on `task`."""
-        net.add_head(task.name, len(task.emotions))
-        if evolving:
-            evolution = evolve(
-                net, task.name, examples, generations=generations, minibatches=minibatches,
-                population_size=population_size, progress=progress, **training,
-            )  # fmt: skip
-            return evolution.best, evolution.history
-        path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
-        net.train(task.name, path, examples, steps=steps, **options, **training)
-        return path, None
+    def learn(task, rows, before, **options):
+        """Return the path of each replica after the budget was spent on `rows`, and the evolution's history.
 
+        `before` is the paths (R, L, N) that each source froze.
+        """
+        net.add_head(task.name, len(task.emotions))
+        held_out = None
+        if evolving and fitness == "dev":
+            parts = [splits.development_split(task.speaker, r, seed=0) for r in rows]
+            rows, held_out = [train for train, _ in parts], [development for _, development in parts]
+        examples = Examples(task.features, np.searchsorted(task.emotions, task.emotion), rows, device=device)
+        if not evolving:
+            path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
+            net.train(task.name, path, examples, steps=steps, **options, **training)
+            return path, None, examples
+        evolution = evolve(
+            net, task.name, examples, generations=generations, minibatches=minibatches, fitness=fitness,
+            development=held_out, population_size=population_size, edge=edge, rate=rate, progress=progress,
+            first=np.stack(before, axis=1) if before and frozen_path == "seeded" else None,
+            forced=before[-1] if before and frozen_path == "forced" else None, **training,
+        )  # fmt: skip
+        return evolution.best, evolution.history, examples
+
+    frozen_paths = []
     for source in sources:
-        rows = [np.arange(len(source.emotion))] * len(seeds)
-        paths, _ = learn(source, _examples(source, rows, device))
+        paths, *_ = learn(source, [np.arange(len(source.emotion))] * len(seeds), frozen_paths)
         if evolving:
             net.freeze(paths)
             net.reinitialise()
+            frozen_paths.append(paths)
     frozen = net.frozen.cpu().numpy()
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
-    examples = _examples(target, [fold.train for _ in seeds for fold in target.folds], device)
-    paths, history = learn(target, examples, head_only=head_only)
-    tests = [fold.test for _ in seeds for fold in target.folds]
-    posteriors = _gather(net.predict(target.name, paths, examples, tests), tests, len(seeds), target)
+    folds = [fold for _ in seeds for fold in target.folds]
+    frozen_paths = [path.repeat(len(target.folds), axis=0) for path in frozen_paths]
+    training_rows = [fold.train for fold in folds]
+    paths, history, examples = learn(target, training_rows, frozen_paths, head_only=head_only)
+    tests = [fold.test for fold in folds]
+    of_replicas = net.predict(target.name, paths, examples, tests)
+    for replica in net.stopped:
+        of_replicas[replica][:] = np.nan
+    posteriors = _gather(of_replicas, tests, len(seeds), target)
     rows = score(target, posteriors, seeds, protocol=protocol, source="+".join(s.name for s in sources))
-    paths = paths.reshape(len(seeds), len(target.folds), n_layers, n_active)
+    paths = paths.reshape(len(seeds), len(target.folds), n_layers, -1)
     return Outcome(rows, posteriors, paths, frozen, history)
 
 
 def _seed(seed, *names):
     """Return the random stream of one replica, of its seed and of what it is for."""
     return np.random.SeedSequence([seed, *("/".join(names)).encode()])
-
-
-def _examples(task, rows, device):
-    labels = np.searchsorted(task.emotions, task.emotion)
-    return Examples(task.features, labels, rows, device=device)
 
 
 def _gather(of_replicas, tests, n_seeds, target):
@@ -192,16 +214,24 @@ def _gather(of_replicas, tests, n_seeds, target):
 
 
 def score(task, posteriors, seeds, *, protocol, source=""):
-    """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled."""
+    """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled.
+
+    A fold whose posteriors are NaN, since its replica was stopped, gets a row that says so.
+    """
     key = dict(
         protocol=protocol, source=source, target=task.name, inputs=task.inputs, corpus_version=task.version
     )  # fmt: skip
     rows = []
     for seed, posterior in zip(seeds, posteriors, strict=True):
-        prediction = task.emotions[posterior.argmax(1)]
+        prediction, missing = task.emotions[posterior.argmax(1)], np.isnan(posterior).any(1)
         for fold in task.folds:
-            of_fold = (task.emotion[fold.test], prediction[fold.test], task.speaker[fold.test])
-            rows.append(metrics.score_rows(*of_fold, fold=fold.name, seed=seed, **key))
+            of_fold = dict(key, fold=fold.name, seed=seed)
+            if missing[fold.test].any():
+                rows.append(metrics.not_run_rows("the loss was not finite", **of_fold))
+                continue
+            scored = (task.emotion[fold.test], prediction[fold.test], task.speaker[fold.test])
+            rows.append(metrics.score_rows(*scored, **of_fold))
         tested = np.concatenate([fold.test for fold in task.folds])
-        rows.append(metrics.pooled_rows(task.emotion[tested], prediction[tested], seed=seed, **key))
+        if not missing[tested].any():
+            rows.append(metrics.pooled_rows(task.emotion[tested], prediction[tested], seed=seed, **key))
     return pd.concat(rows, ignore_index=True)

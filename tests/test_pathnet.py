@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from pathemo.evolution import evolve
-from pathemo.pathnet import Examples, PathNet
+from pathemo.examples import Examples
+from pathemo.pathnet import PathNet
 
 N, D, K = 60, 11, 3
 
@@ -33,13 +34,12 @@ def stack(seeds=(0, 1, 2), rows=None, **shape):
 def autograd_gradients(net, examples, paths, rows):
     """Gradients of the mean cross-entropy by autograd through plain layers: the oracle."""
     replicas = slice(0, net.n_replicas)
-    active, _ = net._check_out(replicas, paths)
-    leaves = [w.clone().requires_grad_() for w in [net.heads["a"], *active]]
-    h = examples.standardised(rows, replicas)
-    for weights in leaves[1:]:
-        units = (h @ weights).clamp(min=0).reshape(*h.shape[:2], net.n_active, net.width)
+    leaves = [weights.clone().requires_grad_() for weights in net._check_out("a", replicas, paths)[0]]
+    h = examples.inputs(rows, replicas)
+    for weights in leaves[:-1]:
+        units = (h @ weights.mT).clamp(min=0).unflatten(2, (net.n_active, -1))
         h = torch.cat([units.sum(2), torch.ones(*h.shape[:2], 1)], dim=2)
-    logits = h @ leaves[0]
+    logits = h @ leaves[-1].mT
     truth = torch.as_tensor(examples.labels)[rows]
     loss = sum(nn.functional.cross_entropy(one, y) for one, y in zip(logits, truth, strict=True))
     return torch.autograd.grad(loss, leaves)
@@ -53,9 +53,9 @@ def test_gradients_by_hand_equal_autograd(shape):
     once = dict(steps=1, batch_size=8, balanced=True)
     rows = np.stack([examples.draw(np.random.default_rng(9), r, **once)[0] for r in range(3)])
     expected = autograd_gradients(net, examples, paths, torch.as_tensor(rows))
-    before = [net.heads["a"].clone(), *net._check_out(slice(0, 3), paths)[0]]
+    before = net._check_out("a", slice(0, 3), paths)[0]
     net.train("a", paths, examples, steps=1, batch_size=8, optimiser="sgd", momentum=0, learning_rate=1.0)
-    after = [net.heads["a"], *net._check_out(slice(0, 3), paths)[0]]
+    after = net._check_out("a", slice(0, 3), paths)[0]
     for old, new, gradient in zip(before, after, expected, strict=True):
         assert gradient.abs().max() > 1e-4
         torch.testing.assert_close(old - new, gradient, rtol=1e-4, atol=1e-6)
@@ -67,11 +67,11 @@ def test_one_module_a_layer_is_a_sequential():
     plain = nn.Sequential()
     for layer in range(3):
         weights = net.layers[layer][0, paths[0, layer, 0]]
-        plain += nn.Sequential(nn.Linear(*weights[:-1].shape), nn.ReLU())
-        plain[-2].weight.data, plain[-2].bias.data = weights[:-1].T, weights[-1]
+        plain += nn.Sequential(nn.Linear(weights.shape[1] - 1, 5), nn.ReLU())
+        plain[-2].weight.data, plain[-2].bias.data = weights[:, :-1], weights[:, -1]
     plain.append(nn.Linear(5, K))
-    plain[-1].weight.data, plain[-1].bias.data = net.heads["a"][0, :-1].T, net.heads["a"][0, -1]
-    x = examples.standardised(torch.arange(N)[None], slice(0, 1))[0, :, :-1]
+    plain[-1].weight.data, plain[-1].bias.data = net.heads["a"][0, :, :-1], net.heads["a"][0, :, -1]
+    x = examples.inputs(torch.arange(N)[None], slice(0, 1))[0, :, :-1]
     expected = plain(x).softmax(1).detach().numpy()
     np.testing.assert_allclose(net.predict("a", paths, examples)[0], expected, rtol=1e-5, atol=1e-6)
 
@@ -164,7 +164,7 @@ def test_stacked_equals_alone(split, fitness):
         part, found_part, posteriors_part = run(members)
         for place, member in enumerate(members):
             assert (found_part.best[place] == found.best[member]).all()
-            assert (found_part.population.genotypes[place] == found.population.genotypes[member]).all()
+            assert (found_part.populations[:, place] == found.populations[:, member]).all()
             np.testing.assert_allclose(posteriors_part[place], posteriors[member], rtol=1e-4, atol=1e-5)
             for ours, theirs in zip(part.layers, net.layers, strict=True):
                 torch.testing.assert_close(ours[place], theirs[member], rtol=1e-4, atol=1e-5)
@@ -184,7 +184,7 @@ def test_scaling_comes_from_the_replicas_own_rows():
     """Each replica sees features of mean 0 and spread 1 over its own rows, whatever the others see."""
     features, labels = data()
     examples = Examples(features * 100 + 7, labels, [np.arange(20), np.arange(20, N)])
-    x = examples.standardised(torch.arange(20, N)[None], slice(1, 2))[0, :, :-1].numpy()
+    x = examples.inputs(torch.arange(20, N)[None], slice(1, 2))[0, :, :-1].numpy()
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(x.std(0), 1, atol=1e-4)
 
@@ -193,7 +193,7 @@ def test_a_constant_feature_is_zero():
     """A feature that does not vary over the training rows carries nothing."""
     features, labels = data()
     features[:30, 2] = 5.0
-    x = Examples(features, labels, [np.arange(30)]).standardised(torch.arange(N)[None], slice(0, 1))
+    x = Examples(features, labels, [np.arange(30)]).inputs(torch.arange(N)[None], slice(0, 1))
     assert (x[0, :, 2] == 0).all()
 
 

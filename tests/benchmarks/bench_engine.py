@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from pathemo.evolution import random_genotype
-from pathemo.pathnet import Examples, PathNet
+from pathemo.examples import Examples
+from pathemo.pathnet import PathNet
 
 LAYERS, MODULES, ACTIVE, WIDTH, BATCH, INPUTS, CLASSES = 3, 10, 3, 20, 16, 784, 10
 

@@ -1,0 +1,44 @@
+"""Files that keep a network or a run: there as a whole or not at all, and read without running their code."""
+
+import os
+from pathlib import Path
+
+import torch
+
+VERSION = 1  # raised when what a file holds changes, so that older ones are refused and not misread
+
+
+def write(path, kind, state):
+    """Write a dict of tensors, numbers, texts, lists and dicts; what was there before is replaced at once."""
+    path = Path(path)
+    unfinished = path.with_name(f"{path.name}.part")
+    with open(unfinished, "wb") as file:
+        torch.save({"pathemo": kind, "version": VERSION, "state": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def read(path, kind, *, device="cpu"):
+    """Return what `write` wrote as this kind.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        The file is damaged, of another program or kind, or of another version.
+    """
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zip, pickle and torch each have errors of their own
+        raise ValueError(f"{path} is damaged or of another program ({type(error).__name__}): "
+                         "remove it to start anew, or name another file") from None  # fmt: skip
+    if not isinstance(found, dict) or found.get("pathemo") != kind:
+        has = found.get("pathemo", "something else") if isinstance(found, dict) else "something else"
+        raise ValueError(f"{path} holds {has}, not {kind}: name another file")
+    if found["version"] != VERSION:
+        raise ValueError(f"{path} has format version {found['version']}, this pathemo reads {VERSION}: "
+                         "remove it to start anew, or use the pathemo that wrote it")  # fmt: skip
+    return found["state"]

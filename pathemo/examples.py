@@ -1,0 +1,89 @@
+"""What a stack of replicas learns a task from: one table of inputs, and rows of each replica's own."""
+
+import joblib
+import numpy as np
+import torch
+
+
+class Examples:
+    """Inputs and labels that R replicas share, and the rows that each may learn from.
+
+    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no others. Each
+    distinct choice of rows (a fold) has a scaled copy of all inputs, so that to draw a minibatch is to copy
+    rows: folds * n * (d + 1) * 4 bytes.
+
+    Parameters
+    ----------
+    features : float array (n, d), or images (n, channels, height, width)
+    labels : int array (n,)
+        Emotions as integers 0..K-1.
+    rows : list of R int arrays
+        The rows that each replica may learn from.
+    scaling : {"rows", None} or pair of arrays (F, d)
+        None leaves the inputs as they are: for images, whose scale is known. A pair is the `scaling` of other
+        examples, their mean and 1 / spread.
+
+    Attributes
+    ----------
+    table : float tensor (F * n, d + 1)
+        Of F distinct folds; the last column is 1.
+    first : int tensor (R,)
+        Where in the table the fold of each replica begins.
+    low, high : float tensors (F, d)
+        Least and greatest value of each input over the rows of a fold.
+    """
+
+    def __init__(self, features, labels, rows, *, scaling="rows", device="cpu"):
+        features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"features of {(~finite).sum()} rows are not finite, the first is row {finite.argmin()}"
+            )
+        self.labels, self.rows, self.device = np.asarray(labels), [np.asarray(r) for r in rows], device
+        folds = {r.tobytes(): r for r in self.rows}
+        place = {key: fold for fold, key in enumerate(folds)}
+        self.fold = torch.as_tensor([place[r.tobytes()] for r in self.rows], device=device)
+        self.first = self.fold * len(features)
+        if scaling == "rows":
+            mean = np.stack([features[r].mean(axis=0, dtype=np.float64) for r in folds.values()])
+            spread = np.stack([features[r].std(axis=0, dtype=np.float64) for r in folds.values()])
+            scaling = mean.astype(np.float32), np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+        self.scaling = scaling
+        table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
+        for fold in range(len(folds)):
+            table[fold, :, :-1] = features
+            if scaling is not None:
+                table[fold, :, :-1] -= scaling[0][fold]
+                table[fold, :, :-1] *= scaling[1][fold].astype(np.float32)
+        seen = [table[fold, r, :-1] for fold, r in enumerate(folds.values())]
+        self.low = torch.as_tensor(np.stack([of_fold.min(axis=0) for of_fold in seen]), device=device)
+        self.high = torch.as_tensor(np.stack([of_fold.max(axis=0) for of_fold in seen]), device=device)
+        self.table = torch.as_tensor(table, device=device).flatten(0, 1)
+
+    def inputs(self, rows, replicas=slice(None)):
+        """Return the inputs at `rows` (r, B) of each replica, scaled as it may, with a last column of ones.
+
+        Tensor (r, B, d + 1).
+        """
+        rows = torch.as_tensor(rows, device=self.device) + self.first[replicas, None]
+        return self.table.index_select(0, rows.flatten()).view(*rows.shape, -1)
+
+    def draw(self, generator, replica, *, steps, batch_size, balanced):
+        """Return the rows of `steps` minibatches for one replica (steps, batch_size), drawn with replacement.
+
+        Balanced minibatches draw an emotion first and one of its rows second, so that rare emotions weigh as
+        much as common ones, as they do in UAR.
+        """
+        rows = self.rows[replica]
+        if not balanced:
+            return rows[generator.integers(len(rows), size=(steps, batch_size))]
+        order = np.argsort(self.labels[rows], kind="stable")
+        _, starts, counts = np.unique(self.labels[rows][order], return_index=True, return_counts=True)
+        emotion = generator.integers(len(counts), size=(steps, batch_size))
+        place = starts[emotion] + (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
+        return rows[order[place]]
+
+    def fingerprint(self):
+        """Return a digest of all that a replica could learn from."""
+        return joblib.hash([self.table.cpu().numpy(), self.labels, self.rows])
