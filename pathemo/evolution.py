@@ -107,7 +107,7 @@ class Population:
         self.n_forced = forced.shape[2]
         most = n_modules - self.n_forced
         if not 1 <= n_active <= most:
-            raise ValueError(f"n_active = {n_active}: beside {self.n_forced} forced ones, 1 to {most} can evolve")
+            raise ValueError(f"n_active = {n_active}: beside {self.n_forced} forced ones, 1 to {most} may be")
         self.generators, self.n_modules, self.mutation = generators, n_modules, dict(mutation)
         own = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
         self.genotypes = np.array([

@@ -66,8 +66,11 @@ class Examples:
 
         Tensor (r, B, d + 1).
         """
-        rows = torch.as_tensor(rows, device=self.device) + self.first[replicas, None]
-        return self.table.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return self.at(torch.as_tensor(rows, device=self.device) + self.first[replicas, None])
+
+    def at(self, places):
+        """Return the inputs at places of the table: (r, B, d + 1) for an int tensor (r, B)."""
+        return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
 
     def draw(self, generator, replica, *, steps, batch_size, balanced):
         """Return the rows of `steps` minibatches for one replica (steps, batch_size), drawn with replacement.

@@ -83,7 +83,7 @@ class Convolution:
         delta, kernels = _grouped(delta), self._kernels(target)
         gradient = conv2d_weight(self._maps(x), kernels.shape, delta, groups=len(x), **self.options)
         by_bias = delta.sum((0, 2, 3)).view(*target.shape[:2], 1)
-        gradient = torch.cat([gradient.view(*target.shape[:2], self.fan_in), by_bias], dim=2)
+        gradient = torch.cat([gradient.reshape(*target.shape[:2], self.fan_in), by_bias], dim=2)
         target.mul_(beta).add_(gradient, alpha=alpha)
 
     def _maps(self, x):

@@ -23,7 +23,7 @@ from . import checkpoints
 from .episode import Episode
 from .modules import Convolution, Linear
 
-CHUNK_BYTES = 8e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
+CHUNK_BYTES = 10e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
 BLOCK = 50  # steps whose minibatches and masks are drawn at once, so that memory does not grow with the steps
 BYTE = 256  # dropout and salt-and-pepper are drawn as bytes: probabilities are multiples of 1/256
 
@@ -182,6 +182,7 @@ class PathNet:
         net.restore(state)
         return net
 
+    @torch.inference_mode()
     def train(
         self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam",
         momentum=0.9, dropout=0.0, salt_and_pepper=0.0, gaussian_noise=0.0, label_smoothing=0.0,
@@ -241,10 +242,11 @@ class PathNet:
                 truth = labels[rows]
                 goals = one_hot(truth, weights[-1].shape[1]).mT * (1 - label_smoothing)
                 goals += label_smoothing / goals.shape[2]
-                logits = []
+                logits, drawn = [], rows + examples.first[replicas, None]
                 for step in range(len(rows)):
-                    x = examples.inputs(rows[step], replicas)
-                    self._disturb(x, examples, replicas, salt_and_pepper, gaussian_noise)
+                    x = examples.at(drawn[step])
+                    if salt_and_pepper or gaussian_noise:
+                        self._disturb(x, examples, replicas, salt_and_pepper, gaussian_noise)
                     logits.append(episode.step(x, goals[step], gates[step]))
                 logits = torch.stack(logits)  # (T, r, K, B)
                 right += (logits.argmax(2) == truth).sum((0, 2))
@@ -255,6 +257,7 @@ class PathNet:
             loss[replicas] = np.where(going, total.cpu() / (steps * batch_size), np.nan)
         return accuracy, loss
 
+    @torch.inference_mode()
     def predict(self, task, paths, examples, rows=None):
         """Return the posteriors of each replica for its own rows: list of R float arrays (n_rows, K).
 
@@ -277,9 +280,9 @@ class PathNet:
         """Yield slices of replicas whose active modules, in so many copies, and numbers fit the cache."""
         numbers = sum(kind.fan_in + self.n_active * prod(kind.shape) for kind in self.kinds)
         a_replica = 4 * (copies * self.parameters_on_path() + 2 * batch_size * numbers)
-        size = self.n_replicas if self.device != "cpu" else max(2, int(CHUNK_BYTES / a_replica))
-        for start in range(0, self.n_replicas, size):
-            yield slice(start, min(start + size, self.n_replicas))
+        most = self.n_replicas if self.device != "cpu" else max(2, int(CHUNK_BYTES / a_replica))
+        for part in np.array_split(np.arange(self.n_replicas), -(-self.n_replicas // most)):
+            yield slice(part[0], part[-1] + 1)
 
     def _check_out(self, task, replicas, paths):
         """Return copies of each layer's active modules (r, N * width, fan_in + 1) and the head; places."""

@@ -80,6 +80,68 @@ def plot_population(genotypes, *, n_modules, legend=True, ax=None):
     return ax
 
 
+def browse_populations(populations, *, n_modules):
+    """A slider over the generations, with the population's paths of each; for JupyterLab, which it needs.
+
+    Parameters
+    ----------
+    populations : array of int (generations + 1, population_size, n_layers, n_active)
+    """
+    from ipywidgets import IntSlider, interact  # slow to load, and only needed here
+
+    def show(generation):
+        plot_population(populations[generation], n_modules=n_modules)
+        plt.show()
+
+    interact(show, generation=IntSlider(0, 0, len(populations) - 1, description="generation"))
+
+
+def plot_module_use(populations, *, n_modules, frozen=None, ax=None):
+    """How many paths of the population use each module (rows), after each generation (columns).
+
+    Parameters
+    ----------
+    populations : array of int (generations + 1, population_size, n_layers, n_active)
+    frozen : array of bool (n_layers, n_modules), optional
+        Frozen modules get a mark before their row.
+    """
+    use = [np.mean([_active(path, n_modules) for path in paths], axis=0).ravel() for paths in populations]
+    n_layers = populations.shape[2]
+    ax = _axes(ax, 7, 0.12 * n_layers * n_modules + 1.5)
+    mesh = ax.imshow(np.transpose(use), aspect="auto", cmap=SHADES, vmin=0, vmax=1, interpolation="none")
+    ax.figure.colorbar(mesh, ax=ax, label="share of paths", format=PercentFormatter(1))
+    ax.hlines(np.arange(1, n_layers) * n_modules - 0.5, *ax.get_xlim(), color=GREY, linewidth=1)
+    ax.set_yticks((np.arange(n_layers) + 0.5) * n_modules - 0.5, [f"layer {n + 1}" for n in range(n_layers)])
+    ax.set(xlabel="generation", ylabel="modules")
+    if frozen is not None:
+        rows = np.flatnonzero(frozen)
+        ax.plot(np.full(len(rows), -1.5), rows, "s", color=FROZEN_COLOR, clip_on=False, label="frozen")
+        ax.set_xlim(left=-2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return ax
+
+
+def plot_reuse(history, *, chance, ax=None):
+    """Share of frozen modules on the winning paths over the generations: mean over replicas, band of one sd.
+
+    Parameters
+    ----------
+    history : DataFrame
+        As of `evolve`.
+    chance : float
+        The share of all modules that are frozen.
+    """
+    ax = _axes(ax, 7, 4)
+    look = {"errorbar": "sd", "color": PATH_COLOR, "linewidth": 2}
+    sns.lineplot(history, x="generation", y="frozen_share", ax=ax, **look)
+    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
+    ax.set(xlabel="generation", ylabel="frozen modules on winning paths", ylim=(0, 1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.legend(frameon=False)
+    ax.margins(x=0.01)
+    return ax
+
+
 def plot_fitness(history, *, ax=None):
     """Fitness of the winners over the generations: mean over replicas, band of one standard deviation.
 

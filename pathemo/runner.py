@@ -31,6 +31,7 @@ from .corpora import data_root
 from .metrics import ROW_COLUMNS
 from .report import markdown_table, project, results_table, rows, write
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -191,7 +192,11 @@ def _execute(settings, name, digest):
 
 
 def _anonymous(notebook):
-    """The notebook without paths of this machine and papermill's times, which differ from run to run."""
+    """The notebook without paths of this machine, papermill's times, and widgets, which would not move."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        shown = cell.get("outputs", [])
+        cell.update({"outputs": [o for o in shown if WIDGET not in o.get("data", ())]} if shown else {})
     for part in (notebook, *notebook.cells):
         for key in ("papermill", "execution"):
             part.metadata.pop(key, None)

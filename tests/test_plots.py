@@ -1,5 +1,6 @@
 """Plots: each returns the axes it was given and draws what its data say; nothing is shown or left open."""
 
+import ipywidgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from pathemo import metrics, plots
 
 PATH = np.array([[0, 3], [1, 2], [2, 4]])  # 3 layers of 5 modules
 FROZEN = np.eye(3, 5, dtype=bool)
+POPULATIONS = np.array([[PATH, PATH[::-1]], [PATH, PATH]])  # 2 generations of 2 paths
 
 
 def rows(protocols=("from_scratch", "pathnet"), n_speakers=4, target="savee"):
@@ -39,6 +41,10 @@ DRAWINGS = {
     "fitness": lambda ax: plots.plot_fitness(
         pd.DataFrame({"generation": [0, 0, 1, 1], "replica": [0, 1, 0, 1],
                       "fitness_first": [0.1, 0.3, 0.8, 0.6], "fitness_second": [0.2, 0.4, 0.5, 0.5]}), ax=ax),
+    "module_use": lambda ax: plots.plot_module_use(POPULATIONS, n_modules=5, frozen=FROZEN, ax=ax),
+    "reuse": lambda ax: plots.plot_reuse(
+        pd.DataFrame({"generation": [0, 0, 1, 1], "replica": [0, 1, 0, 1],
+                      "frozen_share": [0.0, 0.5, 0.5, 1.0]}), chance=0.3, ax=ax),
     "confusion": lambda ax: plots.plot_confusion(
         metrics.confusion(["anger", "fear", "fear", "fear"], ["anger", "anger", "fear", "sadness"]), ax=ax),
     "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
@@ -129,6 +135,34 @@ def test_population_width_is_the_share_of_paths():
     widths = collection(ax, "links").get_linewidths()  # input to 0, 0 to 1, 0 to 2, 1 to head, 2 to head
     np.testing.assert_allclose(widths / widths[0], [1, 0.5, 0.5, 0.5, 0.5])
     assert sorted(map(tuple, collection(ax, "used").get_offsets())) == [(0, 0), (4, 1), (4, 2)]
+
+
+def test_module_use_is_the_share_of_paths_after_each_generation():
+    """A row a module, a column a generation; frozen modules are marked, and no others."""
+    ax = drawn("module_use")
+    use = ax.images[0].get_array().reshape(3, 5, 2)
+    np.testing.assert_array_equal(use[0], [[0.5, 1], [0, 0], [0.5, 0], [0.5, 1], [0.5, 0]])
+    marks = next(line for line in ax.lines if line.get_label() == "frozen")
+    np.testing.assert_array_equal(marks.get_ydata(), [0, 6, 12])
+
+
+def test_reuse_is_the_mean_share_beside_chance():
+    """The line is the mean over replicas; the dashed one is chance."""
+    mean, chance = drawn("reuse").lines
+    np.testing.assert_allclose(mean.get_ydata(), [0.25, 0.75])
+    assert set(chance.get_ydata()) == {0.3}
+
+
+def test_the_slider_steps_through_all_generations(monkeypatch):
+    """It runs from the first population to the last, and draws the one that it stands at."""
+    made, shown = {}, []
+    monkeypatch.setattr(ipywidgets, "interact", lambda show, **sliders: made.update(sliders, show=show))
+    monkeypatch.setattr(plots, "plot_population", lambda paths, **_: shown.append(paths))
+    monkeypatch.setattr(plt, "show", lambda: None)
+    plots.browse_populations(POPULATIONS, n_modules=5)
+    assert (made["generation"].min, made["generation"].max) == (0, 1)
+    made["show"](1)
+    np.testing.assert_array_equal(shown, POPULATIONS[1:])
 
 
 def test_fitness_is_the_mean_of_the_winners():

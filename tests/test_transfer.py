@@ -186,3 +186,60 @@ def test_baseline_is_the_classifier_on_the_folds():
     row = outcome.rows.query("speaker == 'target1' and metric == 'accuracy'")
     assert row.value.item() == pytest.approx(right)
     assert row.protocol.item() == "bayes"
+
+
+@pytest.mark.parametrize("frozen_path", ["free", "seeded", "forced"])
+def test_what_becomes_of_the_frozen_path(frozen_path, monkeypatch):
+    """It is free to be used, or in the first population, or on every path beside the modules that evolve."""
+    found = {}
+    evolve = transfer.evolve
+
+    def watching(net, name, *rest, **options):
+        found[name] = evolve(net, name, *rest, **options)
+        return found[name]
+
+    monkeypatch.setattr(transfer, "evolve", watching)
+    outcome = run(pathnet, sources=(NEAR, FAR), frozen_path=frozen_path, n_modules=8)
+    near, far, target = (found[name].populations for name in ("near", "far", "target"))
+    first = [target[0, :, place] for place in (0, 1)]
+    best = [found[name].best.repeat(3, axis=0) for name in ("near", "far")]
+    seeded = [(of_target == of_source).all() for of_target, of_source in zip(first, best, strict=False)]
+    if frozen_path == "seeded":
+        assert seeded == [True, True]
+    elif frozen_path == "forced":
+        assert far.shape[-1] == 4 and target.shape[-1] == 6
+        assert (target[..., :4] == best[1][None, :, None]).all()
+        assert (far[..., :2] == found["near"].best[None, :, None]).all()
+        assert outcome.paths.shape == (2, 3, 2, 6)
+    else:
+        assert seeded != [True, True] and target.shape[-1] == near.shape[-1]
+    with pytest.raises(ValueError, match="choose 'free', 'seeded' or 'forced'"):
+        run(pathnet, frozen_path="loose")
+
+
+def test_development_speakers_decide_and_train_nothing(monkeypatch):
+    """With fitness "dev", training speakers are held out, and none of their clips is trained on."""
+    seen = []
+    evolve = transfer.evolve
+
+    def watching(net, name, examples, **options):
+        seen.append((name, examples.rows, options["development"]))
+        return evolve(net, name, examples, **options)
+
+    monkeypatch.setattr(transfer, "evolve", watching)
+    run(pathnet, fitness="dev")
+    for name, rows, development in seen:
+        speakers = TARGET.speaker if name == "target" else NEAR.speaker
+        folds = TARGET.folds * 2 if name == "target" else [None] * 2
+        for trained, held_out, fold in zip(rows, development, folds, strict=True):
+            assert not set(speakers[trained]) & set(speakers[held_out])
+            whole = np.arange(len(speakers)) if fold is None else fold.train
+            assert sorted([*trained, *held_out]) == sorted(whole)
+
+
+def test_a_stopped_replica_is_named_in_the_rows():
+    """Its fold has a row that says so, and no score."""
+    with pytest.warns(UserWarning, match="stopped"):
+        rows = run(from_scratch, learning_rate=1e30, optimiser="sgd").rows
+    assert rows["note"].eq("not run: the loss was not finite").all() and rows["value"].isna().all()
+    assert rows["fold"].tolist() == [f.name for f in TARGET.folds] * 2

@@ -2,21 +2,30 @@
 
 A path-step is one minibatch forward, backward and update along one path. Sizes as in the MNIST experiment
 that re-implementations of Fernando et al. 2017 quote: L=3, M=10, N=3, width 20, batch 16, 784 inputs,
-10 classes, plain SGD. Prints a table; run it on a quiet machine: `make bench`.
+10 classes, plain SGD. Prints a table; run it on a quiet machine: `make bench`. With a GPU, `bench_engine.py
+cuda` goes up to 4,096 replicas.
+
+The plain PathNet is the same mathematics, one path at a time and module by module, with autograd. The limit
+is what the machine does when it does nothing but the path's matrix products, batched over as many replicas
+as is best for it. All are measured in turn, several times, and the medians compared, for machines are noisy.
 """
 
-import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from pathemo.evolution import random_genotype
+from pathemo.evolution import evolve, random_genotype
 from pathemo.examples import Examples
 from pathemo.pathnet import PathNet
 
 LAYERS, MODULES, ACTIVE, WIDTH, BATCH, INPUTS, CLASSES = 3, 10, 3, 20, 16, 784, 10
+SHAPE = dict(n_layers=LAYERS, n_modules=MODULES, n_active=ACTIVE)
+ROUNDS = 5
 
 
 class PlainPathNet(nn.Module):
@@ -35,9 +44,16 @@ class PlainPathNet(nn.Module):
         return self.head(x)
 
 
-def plain(features, labels, path, steps):
+def data(n=2000):
+    """Features (n, INPUTS) and labels (n,) that mean nothing."""
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((n, INPUTS), dtype=np.float32), generator.integers(CLASSES, size=n)
+
+
+def plain(steps=500):
     """Path-steps a second of the yardstick."""
-    net = PlainPathNet()
+    features, labels = (torch.as_tensor(array) for array in data())
+    net, path = PlainPathNet(), random_genotype(np.random.default_rng(0), **SHAPE)
     modules = [layer[m] for layer, active in zip(net.layers, path, strict=True) for m in active]
     optimiser = torch.optim.SGD(nn.ModuleList([*modules, net.head]).parameters(), lr=0.01)
     drawn = torch.randint(len(features), (steps, BATCH))
@@ -49,53 +65,106 @@ def plain(features, labels, path, steps):
     return steps / (time.perf_counter() - started)
 
 
-def stacked(features, labels, paths, steps):
-    """Path-steps a second of the engine, of all replicas together."""
-    replicas = len(paths)
-    shape = dict(n_layers=LAYERS, n_modules=MODULES, n_active=ACTIVE, width=WIDTH)
-    net = PathNet(INPUTS, seeds=range(replicas), **shape)
+def stacked(replicas, device="cpu"):
+    """Function that trains a stack for a while and returns its path-steps a second, all replicas together."""
+    features, labels = data()
+    paths = np.stack([random_genotype(np.random.default_rng(r), **SHAPE) for r in range(replicas)])
+    net = PathNet(INPUTS, seeds=range(replicas), width=WIDTH, device=device, **SHAPE)
     net.add_head("task", CLASSES)
-    examples = Examples(features, labels, [np.arange(len(features))] * replicas)
+    examples = Examples(features, labels, [np.arange(len(features))] * replicas, device=device)
     settings = dict(batch_size=BATCH, optimiser="sgd", momentum=0, learning_rate=0.01, balanced=False)
-    net.train("task", paths, examples, steps=2, **settings)
-    started = time.perf_counter()
-    net.train("task", paths, examples, steps=steps, **settings)
-    return replicas * steps / (time.perf_counter() - started)
+
+    def rate(steps=50):
+        started = time.perf_counter()
+        net.train("task", paths, examples, steps=steps, **settings)
+        return replicas * steps / (time.perf_counter() - started)
+
+    rate(2)
+    return rate
 
 
-def limit(replicas, repetitions=20):
+def limit(replicas, device="cpu", repetitions=50):
     """Path-steps a second if nothing but the path's matrix products were done, batched over the replicas."""
     spent = 0
-    for d, last in zip([INPUTS] + [WIDTH] * (LAYERS - 1), [True] + [False] * (LAYERS - 1), strict=True):
-        x, w = torch.randn(replicas, BATCH, d), torch.randn(replicas, d, ACTIVE * WIDTH)
-        y = x @ w
-        started = time.perf_counter()
-        for _ in range(repetitions):
-            torch.bmm(x, w)
-            torch.bmm(x.mT, y)
-            if not last:
-                torch.bmm(y, w.mT)
+    for layer in range(LAYERS):
+        d = INPUTS if layer == 0 else WIDTH
+        x = torch.randn(replicas, BATCH, d, device=device)
+        weights = torch.randn(replicas, ACTIVE * WIDTH, d, device=device)
+        y, z, gradient = x @ weights.mT, x.clone(), weights.clone()
+        for repetition in range(-3, repetitions):
+            if repetition == 0:
+                _wait(device)
+                started = time.perf_counter()
+            torch.bmm(x, weights.mT, out=y)
+            torch.bmm(y.mT, x, out=gradient)
+            if layer:
+                torch.bmm(y, weights, out=z)
+        _wait(device)
         spent += (time.perf_counter() - started) / repetitions
     return replicas / spent
 
 
-def main():
-    """Print the table."""
+def _wait(device):
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def peak():
+    """Peak memory of this process so far [MB]; where the system does not tell (not Linux), NaN."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return np.nan
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def memory(replicas):
+    """Peak memory [MB] of a process that trains so many replicas, beyond that of one that trains one."""
+    code = "import sys; sys.path.insert(0, {!r}); from bench_engine import *; stacked({})(50); print(peak())"
+    here = str(Path(__file__).parent)
+    commands = [[sys.executable, "-c", code.format(here, r)] for r in (replicas, 1)]
+    large, small = (float(subprocess.check_output(command)) for command in commands)
+    return large - small
+
+
+def study():
+    """Print what a study costs: 10 folds x 5 seeds, 420 features, L=3, M=20, N=5, width 20."""
     generator = np.random.default_rng(0)
-    features = generator.standard_normal((2000, INPUTS)).astype(np.float32)
-    labels = generator.integers(CLASSES, size=2000)
-    shape = dict(n_layers=LAYERS, n_modules=MODULES, n_active=ACTIVE)
-    path = random_genotype(generator, **shape)
-    yardstick = plain(torch.as_tensor(features), torch.as_tensor(labels), path, 500)
-    print(f"{torch.get_num_threads()} threads; plain, one path at a time: {yardstick:,.0f} path-steps/s")
-    print("replicas  path-steps/s  times plain  products only  share  peak MB")
-    for replicas in (1, 2, 8, 32, 128, 512):
-        paths = np.stack([random_genotype(generator, **shape) for _ in range(replicas)])
-        rate, bound = stacked(features, labels, paths, max(20, 2000 // replicas)), limit(replicas)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        times, share = rate / yardstick, rate / bound
-        print(f"{replicas:8} {rate:13,.0f} {times:12.1f} {bound:14,.0f} {share:6.0%} {peak:8,.0f}")
+    features = generator.standard_normal((535, 420), dtype=np.float32)
+    labels = generator.integers(7, size=535)
+    rows = [np.flatnonzero(np.arange(535) % 10 != fold) for fold in range(10) for _ in range(5)]
+    net = PathNet(420, seeds=range(50), n_layers=3, n_modules=20, n_active=5, width=20)
+    net.add_head("task", 7)
+    started = time.perf_counter()
+    evolve(net, "task", Examples(features, labels, rows), generations=100, batch_size=16)
+    spent, steps = time.perf_counter() - started, 50 * 100 * 2 * 50
+    print(f"10 folds x 5 seeds, 100 generations of 2 x 50 minibatches of 16, Adam: {spent:.0f} s "
+          f"({steps / spent:,.0f} path-steps/s), peak memory of the process {peak():,.0f} MB")  # fmt: skip
+
+
+def main(device="cpu"):
+    """Print the table, and what a study costs."""
+    if device == "cpu":
+        study()
+    sizes = [1, 2, 8, 32, 128, 512] + ([2048, 4096] if device != "cpu" else [])
+    runs = {replicas: stacked(replicas, device) for replicas in sizes}
+    rounds = []
+    for _ in range(ROUNDS):
+        bound = max(limit(replicas, device) for replicas in (4, 8, 16, 32, sizes[-1]))
+        rounds.append({"plain": plain(), "limit": bound, **{r: run() for r, run in runs.items()}})
+    median = {what: np.median([one[what] for one in rounds]) for what in rounds[0]}
+    print(f"\n{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS}")
+    print(f"plain PathNet, one path at a time: {median['plain']:,.0f} path-steps/s")
+    print(f"nothing but the matrix products: {median['limit']:,.0f} path-steps/s\n")
+    columns = ["replicas", "path-steps/s", "times plain", "share of limit", "weights MB", "peak MB"]
+    print("| " + " | ".join(columns) + " |", "| ---: " * len(columns) + "|", sep="\n")
+    for replicas in sizes:
+        rate, weights = median[replicas], 4e-6 * replicas * MODULES * WIDTH * (INPUTS + 1 + 2 * (WIDTH + 1))
+        times, share = rate / median["plain"], rate / median["limit"]
+        cells = [f"{replicas:,}", f"{rate:,.0f}", f"{times:.1f}", f"{share:.0%}", f"{weights:,.0f}"]
+        cells += [f"{memory(replicas):,.0f}" if device == "cpu" else ""]
+        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
