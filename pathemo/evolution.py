@@ -56,8 +56,8 @@ def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, reach=2, ed
 
     Source: Fernando et al. 2017, section 2.
 
-    >>> mutate(np.array([[0, 4]]), np.random.default_rng(1), n_modules=5, rate=1.0)
-    array([[4, 1]])
+    >>> mutate(np.array([[1, 4]]), np.random.default_rng(4), n_modules=6, rate=1.0)  # by 1, and by 2 round
+    array([[2, 0]])
     """
     if edge not in ("wrap", "clamp"):
         raise ValueError(f"edge = {edge!r}: choose 'wrap' or 'clamp'")

@@ -1,8 +1,18 @@
 """What a stack of replicas learns a task from: one table of inputs, and rows of each replica's own."""
 
+from math import prod
+
 import joblib
 import numpy as np
 import torch
+
+BYTE = 256  # what is dropped or disturbed is drawn as bytes: probabilities are multiples of 1/256
+
+
+def random_bytes(generators, shape):
+    """Return random bytes (r, *shape), each replica's from its own generator."""
+    drawn = bytearray().join(generator.bytes(prod(shape)) for generator in generators)
+    return torch.frombuffer(drawn, dtype=torch.uint8).view(-1, *shape)
 
 
 class Examples:
@@ -72,20 +82,40 @@ class Examples:
         """Return the inputs at places of the table: (r, B, d + 1) for an int tensor (r, B)."""
         return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
 
-    def draw(self, generator, replica, *, steps, batch_size, balanced):
-        """Return the rows of `steps` minibatches for one replica (steps, batch_size), drawn with replacement.
+    def draw(self, generators, replicas, *, steps, batch_size, balanced):
+        """Return the rows of each replica's next minibatches: int tensor (steps, r, batch_size).
 
-        Balanced minibatches draw an emotion first and one of its rows second, so that rare emotions weigh as
-        much as common ones, as they do in UAR.
+        Each draws from its own generator, with replacement. Balanced minibatches draw an emotion first
+        and one of its rows second, so that rare emotions weigh as much as common ones, as they do in UAR.
+
+        Parameters
+        ----------
+        generators : list of r numpy.random.Generator
+        replicas : slice
+            Whose rows they draw.
         """
-        rows = self.rows[replica]
-        if not balanced:
-            return rows[generator.integers(len(rows), size=(steps, batch_size))]
-        order = np.argsort(self.labels[rows], kind="stable")
-        _, starts, counts = np.unique(self.labels[rows][order], return_index=True, return_counts=True)
-        emotion = generator.integers(len(counts), size=(steps, batch_size))
-        place = starts[emotion] + (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
-        return rows[order[place]]
+        drawn = []
+        for generator, rows in zip(generators, self.rows[replicas], strict=True):
+            if not balanced:
+                drawn.append(rows[generator.integers(len(rows), size=(steps, batch_size))])
+                continue
+            order = np.argsort(self.labels[rows], kind="stable")
+            _, starts, counts = np.unique(self.labels[rows][order], return_index=True, return_counts=True)
+            emotion = generator.integers(len(counts), size=(steps, batch_size))
+            within = (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
+            drawn.append(rows[order[starts[emotion] + within]])
+        return torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
+
+    def disturb(self, x, generators, replicas, *, salt_and_pepper, gaussian_noise):
+        """Add noise to inputs x (r, B, d + 1), in place; see `PathNet.train`. Each replica draws its own."""
+        clean, shape = x[..., :-1], (x.shape[1], x.shape[2] - 1)
+        if gaussian_noise:
+            drawn = [generator.standard_normal(shape, dtype=np.float32) for generator in generators]
+            clean.add_(torch.as_tensor(np.stack(drawn), device=self.device), alpha=gaussian_noise)
+        if salt_and_pepper:
+            drawn, half = random_bytes(generators, shape).to(self.device), round(salt_and_pepper * BYTE / 2)
+            low, high = (extreme[self.fold[replicas], None] for extreme in (self.low, self.high))
+            clean.copy_(torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean)))
 
     def fingerprint(self):
         """Return a digest of all that a replica could learn from."""

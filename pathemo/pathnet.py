@@ -21,11 +21,12 @@ from torch.nn.functional import one_hot
 
 from . import checkpoints
 from .episode import Episode
+from .examples import BYTE, random_bytes
 from .modules import Convolution, Linear
 
 CHUNK_BYTES = 10e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
-BLOCK = 50  # steps whose minibatches and masks are drawn at once, so that memory does not grow with the steps
-BYTE = 256  # dropout and salt-and-pepper are drawn as bytes: probabilities are multiples of 1/256
+BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
+ROWS = 1024  # of each replica that are predicted at once, for the same reason
 
 
 class PathNet:
@@ -227,8 +228,10 @@ class PathNet:
             raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
         accuracy, loss = np.full((2, self.n_replicas), np.nan)
         labels = torch.as_tensor(examples.labels, device=self.device)
+        noise = dict(salt_and_pepper=salt_and_pepper, gaussian_noise=gaussian_noise)
         copies = 4 if optimiser == "adam" else 2 if momentum else 1  # weights, gradients, moments
         for replicas in self._chunks(batch_size, copies):
+            mine = self.generators[replicas]
             weights, places = self._check_out(task, replicas, paths)
             learns = [self._learns(layer, place) for layer, place in enumerate(places)]
             episode = Episode(self.kinds, weights, batch_size, learns)
@@ -237,16 +240,17 @@ class PathNet:
             )
             right, total = 0, 0
             for start in range(0, steps, BLOCK):
-                rows = self._draw_rows(examples, replicas, min(BLOCK, steps - start), batch_size, balanced)
-                gates = self._draw_gates(replicas, *rows.shape[::2], dropout, paths.shape[2])
+                n_steps = min(BLOCK, steps - start)
+                rows = examples.draw(mine, replicas, steps=n_steps, batch_size=batch_size, balanced=balanced)
+                gates = self._draw_gates(mine, n_steps, batch_size, dropout, paths.shape[2])
                 truth = labels[rows]
                 goals = one_hot(truth, weights[-1].shape[1]).mT * (1 - label_smoothing)
                 goals += label_smoothing / goals.shape[2]
                 logits, drawn = [], rows + examples.first[replicas, None]
-                for step in range(len(rows)):
+                for step in range(n_steps):
                     x = examples.at(drawn[step])
-                    if salt_and_pepper or gaussian_noise:
-                        self._disturb(x, examples, replicas, salt_and_pepper, gaussian_noise)
+                    if any(noise.values()):
+                        examples.disturb(x, mine, replicas, **noise)
                     logits.append(episode.step(x, goals[step], gates[step]))
                 logits = torch.stack(logits)  # (T, r, K, B)
                 right += (logits.argmax(2) == truth).sum((0, 2))
@@ -266,13 +270,17 @@ class PathNet:
         """
         rows = examples.rows if rows is None else rows
         longest = max(len(r) for r in rows)
-        gates = self._draw_gates(slice(0, 0), 1, longest, 0.0, paths.shape[2])[0]
+        gates = self._draw_gates([], 1, 0, 0.0, paths.shape[2])[0]
         posteriors = []
-        for replicas in self._chunks(longest):
+        for replicas in self._chunks(min(longest, ROWS)):
             padded = np.stack([np.resize(r, longest) for r in rows[replicas]])
-            episode = Episode(self.kinds, self._check_out(task, replicas, paths)[0], longest)
-            logits, *_ = episode.forward(examples.inputs(padded, replicas), gates)
-            chunk = logits.softmax(1).mT.cpu().numpy()
+            weights, _ = self._check_out(task, replicas, paths)
+            parts = []
+            for part in np.array_split(padded, -(-longest // ROWS), axis=1):
+                episode = Episode(self.kinds, weights, part.shape[1])
+                logits, *_ = episode.forward(examples.inputs(part, replicas), gates)
+                parts.append(logits.softmax(1).mT.cpu().numpy())
+            chunk = np.concatenate(parts, axis=1)
             posteriors += [p[: len(r)] for p, r in zip(chunk, rows[replicas], strict=True)]
         return posteriors
 
@@ -305,15 +313,7 @@ class PathNet:
         ones = [1] * len(self.kinds[layer].shape)
         return (~frozen).float().view(len(frozen), 1, -1, *ones) if frozen.any() else None
 
-    def _draw_rows(self, examples, replicas, steps, batch_size, balanced):
-        """Return the rows of the next minibatches: int tensor (T, r, B)."""
-        drawn = [
-            examples.draw(self.generators[r], r, steps=steps, batch_size=batch_size, balanced=balanced)
-            for r in range(replicas.start, replicas.stop)
-        ]
-        return torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
-
-    def _draw_gates(self, replicas, steps, batch_size, dropout, n_active):
+    def _draw_gates(self, generators, steps, batch_size, dropout, n_active):
         """Return for each step what each layer's sum is multiplied by.
 
         List of T lists of L: None where it is 1, a number (1 / N for a mean), or a tensor (r, B, width, ...)
@@ -323,30 +323,13 @@ class PathNet:
         if not dropout:
             return [[None if share == 1 else share] * self.n_layers] * steps
         widths = [kind.width for kind in self.kinds]
-        drawn = self._draw_bytes(replicas, (steps, batch_size, sum(widths))).transpose(0, 1)
-        kept = (drawn >= round(dropout * BYTE)) * (share / (1 - dropout))
+        drawn = random_bytes(generators, (steps, batch_size, sum(widths))).transpose(0, 1)
+        kept = (drawn.to(self.device) >= round(dropout * BYTE)) * (share / (1 - dropout))
         gates = [
             gate[(..., *[None] * (len(kind.shape) - 1))]  # a feature map is dropped whole
             for gate, kind in zip(kept.split(widths, dim=3), self.kinds, strict=True)
         ]
         return list(zip(*gates, strict=True))
-
-    def _draw_bytes(self, replicas, shape):
-        """Return random bytes (r, *shape)."""
-        drawn = [g.bytes(prod(shape)) for g in self.generators[replicas]]
-        drawn = torch.frombuffer(bytearray().join(drawn), dtype=torch.uint8)
-        return drawn.view(-1, *shape).to(self.device)
-
-    def _disturb(self, x, examples, replicas, salt_and_pepper, gaussian_noise):
-        """Add noise to the inputs x (r, B, d + 1), in place; each replica draws its own."""
-        clean, shape = x[..., :-1], (x.shape[1], x.shape[2] - 1)
-        if gaussian_noise:
-            drawn = [g.standard_normal(shape, dtype=np.float32) for g in self.generators[replicas]]
-            clean.add_(torch.as_tensor(np.stack(drawn), device=self.device), alpha=gaussian_noise)
-        if salt_and_pepper:
-            drawn, half = self._draw_bytes(replicas, shape), round(salt_and_pepper * BYTE / 2)
-            low, high = (extreme[examples.fold[replicas], None] for extreme in (examples.low, examples.high))
-            clean.copy_(torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean)))
 
     def _going(self, task, replicas, tensors):
         """Return which replicas go on: bool tensor (r,). One with a value that is not finite is stopped."""

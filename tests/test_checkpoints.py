@@ -58,6 +58,7 @@ def files(folder):
     return ["cut", "empty", "text", "pickle", "trap", "zip"]
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damaged_and_foreign_files_are_refused_by_name(tmp_path):
     """The error names the file and the way out, and no code of the file runs."""
     for name in files(tmp_path):

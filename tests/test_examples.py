@@ -8,6 +8,14 @@ from pathemo.examples import Examples
 N, D = 60, 5
 FEATURES = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32) * 100 + 7
 LABELS = np.arange(N) % 3
+
+
+def draw(examples, replica, *, balanced):
+    """Rows of a hundred minibatches of 20 of one replica."""
+    generators, replicas = [np.random.default_rng(0)], slice(replica, replica + 1)
+    return examples.draw(generators, replicas, steps=100, batch_size=20, balanced=balanced)[:, 0].numpy()
+
+
 PARTS = [np.arange(20), np.arange(20, N), np.arange(20)]
 
 
@@ -56,7 +64,7 @@ def test_balanced_minibatches_weigh_emotions_alike():
     """With 50 rows of one emotion and 5 of another, each is half of what is drawn."""
     labels = np.array([0] * 50 + [2] * 5 + [1] * 5)
     examples = Examples(np.zeros((60, 2)), labels, [np.arange(55)])
-    drawn = labels[examples.draw(np.random.default_rng(0), 0, steps=100, batch_size=20, balanced=True)]
+    drawn = labels[draw(examples, 0, balanced=True)]
     assert set(drawn.flat) == {0, 2}
     assert abs((drawn == 2).mean() - 0.5) < 0.05
 
@@ -65,7 +73,7 @@ def test_balanced_minibatches_weigh_emotions_alike():
 def test_only_own_rows_are_drawn(balanced):
     """Each replica draws all of its rows, and no other."""
     examples = Examples(FEATURES, LABELS, PARTS)
-    drawn = examples.draw(np.random.default_rng(0), 1, steps=50, batch_size=20, balanced=balanced)
+    drawn = draw(examples, 1, balanced=balanced)
     assert set(drawn.flat) == set(PARTS[1])
 
 

@@ -230,7 +230,7 @@ def test_noise_reaches_inputs_and_stays_within_bounds(monkeypatch):
 def test_dropout_keeps_the_mean_of_a_layer(monkeypatch):
     """A quarter of the gates is 0, the others are 4/3, each feature map whole."""
     net, *_ = stack(inputs=(1, 4, 3), stride=1)
-    gates = torch.stack([g[0] for g in net._draw_gates(slice(0, 3), 200, 16, 0.25, 2)])
+    gates = torch.stack([g[0] for g in net._draw_gates(net.generators, 200, 16, 0.25, 2)])
     assert gates.shape == (200, 3, 16, 5, 1, 1)
     assert set(gates.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
     assert abs(gates.mean() - 1) < 0.02
@@ -305,3 +305,14 @@ def test_peak_memory_is_near_the_formula():
     """Beside weights and scaled inputs, training takes less than half as much again."""
     told = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert 0.5 < float(told.stdout) < 1.5
+
+
+def test_many_rows_are_predicted_in_parts(monkeypatch):
+    """Posteriors do not depend on how many rows are predicted at once, nor on how many others have."""
+    net, examples, paths = stack()
+    rows = [np.arange(N), np.arange(7), np.arange(3, 40)]
+    whole = net.predict("a", paths, examples, rows)
+    monkeypatch.setattr("pathemo.pathnet.ROWS", 16)
+    for at_once, in_parts, own in zip(whole, net.predict("a", paths, examples, rows), rows, strict=True):
+        assert len(at_once) == len(own)
+        np.testing.assert_allclose(in_parts, at_once, rtol=1e-5, atol=1e-6)

@@ -203,14 +203,14 @@ def test_what_becomes_of_the_frozen_path(frozen_path, monkeypatch):
     near, far, target = (found[name].populations for name in ("near", "far", "target"))
     first = [target[0, :, place] for place in (0, 1)]
     best = [found[name].best.repeat(3, axis=0) for name in ("near", "far")]
-    seeded = [(of_target == of_source).all() for of_target, of_source in zip(first, best, strict=False)]
+    seeded = [np.array_equal(*pair) for pair in zip(first, best, strict=True)]
     if frozen_path == "seeded":
         assert seeded == [True, True]
     elif frozen_path == "forced":
         assert far.shape[-1] == 4 and target.shape[-1] == 6
         assert (target[..., :4] == best[1][None, :, None]).all()
         assert (far[..., :2] == found["near"].best[None, :, None]).all()
-        assert outcome.paths.shape == (2, 3, 2, 6)
+        assert outcome.paths.shape == (2, 3, 3, 6)
     else:
         assert seeded != [True, True] and target.shape[-1] == near.shape[-1]
     with pytest.raises(ValueError, match="choose 'free', 'seeded' or 'forced'"):
