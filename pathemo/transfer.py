@@ -115,7 +115,7 @@ def baseline(target, sources=(), *, model, protocol):
 def _study(
     protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3,
     n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=16, fitness="train",
-    frozen_path="free", edge="wrap", rate=None, progress=False, device="cpu", **training,
+    final_share=0.0, frozen_path="free", edge="wrap", rate=None, progress=False, device="cpu", **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -133,6 +133,8 @@ def _study(
         T, steps of one competitor in one tournament.
     fitness : {"train", "dev"}
         See `evolve`. For "dev" a quarter of the training speakers decides tournaments and trains nothing.
+    final_share : float
+        Share of the budget that trains the best path on after its evolution, on all training speakers.
     frozen_path : {"free", "seeded", "forced"}
         What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
         evolution; "seeded" puts them into the first population; "forced" keeps them active beside the N
@@ -144,10 +146,11 @@ def _study(
     """
     if not target.folds:
         raise ValueError(f"target {target.name} has no folds: it must be tested on speakers not trained on")
-    generations, rest = divmod(steps, 2 * minibatches)
+    final_steps = round(final_share * steps)
+    generations, rest = divmod(steps - final_steps, 2 * minibatches)
     if evolving and (rest or not generations):
-        raise ValueError(f"steps = {steps} is not a multiple of 2 * minibatches = {2 * minibatches}, so the "
-                         "budget would differ from that of the other protocols")
+        raise ValueError(f"steps = {steps - final_steps} is not a multiple of 2 * minibatches = "
+                         f"{2 * minibatches}, so the budget would differ from that of the other protocols")
     if frozen_path not in ("free", "seeded", "forced"):
         raise ValueError(f"frozen_path = {frozen_path!r}: choose 'free', 'seeded' or 'forced'")
     shape = dict(n_layers=n_layers, n_active=n_active, width=width, combine=combine, device=device)
@@ -160,21 +163,26 @@ def _study(
         `before` is the paths (R, L, N) that each source froze.
         """
         net.add_head(task.name, len(task.emotions))
-        held_out = None
-        if evolving and fitness == "dev":
-            parts = [splits.development_split(task.speaker, r, seed=0) for r in rows]
-            rows, held_out = [train for train, _ in parts], [development for _, development in parts]
-        examples = Examples(task.features, np.searchsorted(task.emotions, task.emotion), rows, device=device)
+        labels = np.searchsorted(task.emotions, task.emotion)
+        examples = Examples(task.features, labels, rows, device=device)
         if not evolving:
             path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
             net.train(task.name, path, examples, steps=steps, **options, **training)
             return path, None, examples
+        deciding, held_out = examples, None
+        if fitness == "dev":
+            parts = [splits.development_split(task.speaker, r, seed=0) for r in rows]
+            held_out = [development for _, development in parts]
+            deciding = Examples(task.features, labels, [train for train, _ in parts], device=device)
         evolution = evolve(
-            net, task.name, examples, generations=generations, minibatches=minibatches, fitness=fitness,
+            net, task.name, deciding, generations=generations, minibatches=minibatches, fitness=fitness,
             development=held_out, population_size=population_size, edge=edge, rate=rate, progress=progress,
             first=np.stack(before, axis=1) if before and frozen_path == "seeded" else None,
             forced=before[-1] if before and frozen_path == "forced" else None, **training,
         )  # fmt: skip
+        if not final_steps:
+            return evolution.best, evolution.history, deciding
+        net.train(task.name, evolution.best, examples, steps=final_steps, **training)
         return evolution.best, evolution.history, examples
 
     frozen_paths = []

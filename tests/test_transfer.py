@@ -127,6 +127,25 @@ def test_without_sources_pathnet_is_named_so():
     assert set(run(pathnet, sources=()).rows.protocol) == {"pathnet_scratch"}
 
 
+@pytest.mark.parametrize("fitness", ["train", "dev"])
+def test_the_best_path_is_trained_on_within_the_budget(fitness, monkeypatch):
+    """A share of the steps goes to the best path, on all training rows; the budget stays what it was."""
+    spent = []
+    train = PathNet.train
+
+    def counting(net, task, paths, examples, *, steps, **options):
+        spent.append((task, steps, paths.copy(), examples.rows))
+        return train(net, task, paths, examples, steps=steps, **options)
+
+    monkeypatch.setattr(PathNet, "train", counting)
+    outcome = run(pathnet, final_share=0.5, fitness=fitness)
+    assert sum(steps for task, steps, *_ in spent if task == "target") == 40
+    task, steps, paths, rows = spent[-1]
+    assert (task, steps) == ("target", 20)
+    assert (paths.reshape(outcome.paths.shape) == outcome.paths).all()
+    assert all((own == fold.train).all() for own, fold in zip(rows, TARGET.folds * 2, strict=True))
+
+
 def test_a_budget_that_evolution_cannot_spend_is_refused():
     """45 steps are no whole number of tournaments of 2 x 5, so budgets would differ."""
     with pytest.raises(ValueError, match="45 is not a multiple of 2"):

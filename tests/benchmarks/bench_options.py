@@ -35,6 +35,12 @@ VARIANTS = {
     "N = 5 of 10": dict(n_active=5),
     "mutation rate doubled": dict(rate=2 / 9),
     "population of 64": dict(population_size=64),
+    "population of 4": dict(population_size=4),
+    "half the steps on the best path": dict(final_share=0.5),
+    "half so, population of 4": dict(final_share=0.5, population_size=4),
+    "half so, population of 4, seeded": dict(final_share=0.5, population_size=4, frozen_path="seeded"),
+    "half so, fitness on dev speakers": dict(final_share=0.5, population_size=4, fitness="dev"),
+    "best path 80 % of the steps": dict(final_share=0.8, population_size=4),
 }
 
 
