@@ -21,43 +21,67 @@ from .pathnet import PathNet
 
 
 class Task(NamedTuple):
-    """A corpus as something to learn: one row of `features` a clip."""
+    """A corpus as something to learn: n clips, and one row of `features` a clip, or several (its frames)."""
 
     name: str
-    features: np.ndarray  # (n, d) float32
+    features: np.ndarray  # (n_rows, d) float32, or images (n_rows, channels, height, width)
     emotion: np.ndarray  # (n,) str
     speaker: np.ndarray  # (n,) str
-    folds: list = ()  # of splits.Fold; a source needs none
+    folds: list = ()  # of splits.Fold, of clips; a source needs none
     version: str = ""  # corpus_version of the result rows
     inputs: str = "plain"  # or "speaker-normalised"
+    clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
 
     @property
     def emotions(self):
         """The emotions of this task, sorted: column k of its posteriors is emotions[k]."""
         return np.unique(self.emotion)
 
+    def rows(self, clips):
+        """Return the rows of features of these clips."""
+        return np.asarray(clips) if self.clip is None else np.flatnonzero(np.isin(self.clip, clips))
 
-def task(name, index, features, *, inputs="plain"):
+    def labels(self):
+        """Return the emotion of each row of features as a number."""
+        labels = np.searchsorted(self.emotions, self.emotion)
+        return labels if self.clip is None else labels[self.clip]
+
+    def of_clips(self, posteriors, clips):
+        """Return the posteriors of clips (len(clips), K): the means over those of their rows."""
+        if self.clip is None:
+            return posteriors
+        return pd.DataFrame(posteriors).groupby(self.clip[self.rows(clips)]).mean().loc[clips].to_numpy()
+
+
+def task(name, index, features, *, inputs="plain", clip=None):
     """Return a corpus as a `Task`, with the study's folds where its speakers are known.
 
     Parameters
     ----------
     index : DataFrame
         From `pathemo.corpora.load` or `from_table`.
-    features : float array (n, d)
-        A row a clip, from `pathemo.speech.functionals` for instance.
+    features : float array (n_rows, d), or images (n_rows, channels, height, width)
+        A row a clip, from `pathemo.speech.functionals` for instance, or several, see `clip`.
     inputs : {"plain", "speaker-normalised"}
         The second scales the features of each speaker by that speaker's own unlabelled clips.
+    clip : int array (n_rows,), optional
+        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it. Clips without rows
+        are no part of the task; a clip's posteriors are the means over its rows.
     """
     if inputs not in ("plain", "speaker-normalised"):
         raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
-    known = index["speaker"].notna().all()
+    version = index.attrs.get("version", "")
+    if clip is not None:
+        places, clip = np.unique(clip, return_inverse=True)
+        index = index.iloc[places].reset_index(drop=True)
+    features, known = np.asarray(features, np.float32), index["speaker"].notna().all()
     if inputs == "speaker-normalised":
-        features = splits.speaker_normalise(features, index["speaker"])
+        speaker = index["speaker"] if clip is None else index["speaker"].iloc[clip]
+        flat = features.reshape(len(features), -1)
+        features = splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
     return Task(
-        name, np.asarray(features, np.float32), index["emotion"].to_numpy(str),
-        index["speaker"].fillna("").to_numpy(str), tuple(splits.folds_for(index)) if known else (),
-        index.attrs.get("version", ""), inputs,
+        name, features, index["emotion"].to_numpy(str), index["speaker"].fillna("").to_numpy(str),
+        tuple(splits.folds_for(index)) if known else (), version, inputs, clip,
     )  # fmt: skip
 
 
@@ -101,14 +125,16 @@ def pathnet(target, sources=(), **settings):
 
 
 def baseline(target, sources=(), *, model, protocol):
-    """Return the outcome of a scikit-learn classifier on the target's folds; its posteriors are 0 or 1.
+    """Return the outcome of a scikit-learn classifier on the target's folds; a row's posteriors are 0 or 1.
 
     `model` is cloned for each fold; `protocol` is the name that its result rows carry.
     """
+    features, labels = target.features.reshape(len(target.features), -1), target.labels()
     posteriors = np.full((1, len(target.emotion), len(target.emotions)), np.nan)
     for fold in target.folds:
-        fitted = clone(model).fit(target.features[fold.train], target.emotion[fold.train])
-        posteriors[0, fold.test] = fitted.predict(target.features[fold.test])[:, None] == target.emotions
+        train, test = target.rows(fold.train), target.rows(fold.test)
+        predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
+        posteriors[0, fold.test] = target.of_clips(np.eye(len(target.emotions))[predicted], fold.test)
     return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors)
 
 
@@ -155,15 +181,16 @@ def _study(
         raise ValueError(f"frozen_path = {frozen_path!r}: choose 'free', 'seeded' or 'forced'")
     shape = dict(n_layers=n_layers, n_active=n_active, width=width, combine=combine, device=device)
     shape["n_modules"] = n_modules if evolving else n_active
-    net = PathNet(target.features.shape[1], seeds=[_seed(s, "source") for s in seeds], **shape)
+    inputs = target.features.shape[1:] if target.features.ndim > 2 else target.features.shape[1]
+    net = PathNet(inputs, seeds=[_seed(s, "source") for s in seeds], **shape)
 
-    def learn(task, rows, before, **options):
-        """Return the path of each replica after the budget was spent on `rows`, and the evolution's history.
+    def learn(task, clips, before, **options):
+        """Return the path of each replica after the budget was spent on its clips, and the history.
 
         `before` is the paths (R, L, N) that each source froze.
         """
         net.add_head(task.name, len(task.emotions))
-        labels = np.searchsorted(task.emotions, task.emotion)
+        labels, rows = task.labels(), [task.rows(of_replica) for of_replica in clips]
         examples = Examples(task.features, labels, rows, device=device)
         if not evolving:
             path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
@@ -171,9 +198,10 @@ def _study(
             return path, None, examples
         deciding, held_out = examples, None
         if fitness == "dev":
-            parts = [splits.development_split(task.speaker, r, seed=0) for r in rows]
-            held_out = [development for _, development in parts]
-            deciding = Examples(task.features, labels, [train for train, _ in parts], device=device)
+            parts = [splits.development_split(task.speaker, of_replica, seed=0) for of_replica in clips]
+            held_out = [task.rows(development) for _, development in parts]
+            rows = [task.rows(train) for train, _ in parts]
+            deciding = Examples(task.features, labels, rows, device=device)
         evolution = evolve(
             net, task.name, deciding, generations=generations, minibatches=minibatches, fitness=fitness,
             development=held_out, population_size=population_size, edge=edge, rate=rate, progress=progress,
@@ -196,13 +224,13 @@ def _study(
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
     folds = [fold for _ in seeds for fold in target.folds]
     frozen_paths = [path.repeat(len(target.folds), axis=0) for path in frozen_paths]
-    training_rows = [fold.train for fold in folds]
-    paths, history, examples = learn(target, training_rows, frozen_paths, head_only=head_only)
-    tests = [fold.test for fold in folds]
-    of_replicas = net.predict(target.name, paths, examples, tests)
-    for replica in net.stopped:
-        of_replicas[replica][:] = np.nan
-    posteriors = _gather(of_replicas, tests, len(seeds), target)
+    training_clips = [fold.train for fold in folds]
+    paths, history, examples = learn(target, training_clips, frozen_paths, head_only=head_only)
+    of_rows = net.predict(target.name, paths, examples, [target.rows(fold.test) for fold in folds])
+    posteriors = np.full((len(seeds), len(target.emotion), len(target.emotions)), np.nan)
+    for replica, (posterior, fold) in enumerate(zip(of_rows, folds, strict=True)):
+        if replica not in net.stopped:
+            posteriors[replica // len(target.folds), fold.test] = target.of_clips(posterior, fold.test)
     rows = score(target, posteriors, seeds, protocol=protocol, source="+".join(s.name for s in sources))
     paths = paths.reshape(len(seeds), len(target.folds), n_layers, -1)
     return Outcome(rows, posteriors, paths, frozen, history)
@@ -211,14 +239,6 @@ def _study(
 def _seed(seed, *names):
     """Return the random stream of one replica, of its seed and of what it is for."""
     return np.random.SeedSequence([seed, *("/".join(names)).encode()])
-
-
-def _gather(of_replicas, tests, n_seeds, target):
-    """Put the posteriors of each fold's test clips where the clips are: (n_seeds, n, K)."""
-    posteriors = np.full((n_seeds, len(target.emotion), len(target.emotions)), np.nan)
-    for replica, (posterior, rows) in enumerate(zip(of_replicas, tests, strict=True)):
-        posteriors[replica // len(target.folds), rows] = posterior
-    return posteriors
 
 
 def score(task, posteriors, seeds, *, protocol, source=""):

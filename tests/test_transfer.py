@@ -262,3 +262,42 @@ def test_a_stopped_replica_is_named_in_the_rows():
         rows = run(from_scratch, learning_rate=1e30, optimiser="sgd").rows
     assert rows["note"].eq("not run: the loss was not finite").all() and rows["value"].isna().all()
     assert rows["fold"].tolist() == [f.name for f in TARGET.folds] * 2
+
+
+def framed(task, seed=0):
+    """The task with two or three noisy frames a clip, in mixed order, as images of 3 x 4."""
+    generator = np.random.default_rng(seed)
+    n_frames = generator.integers(2, 4, len(task.emotion))
+    clip = generator.permutation(np.repeat(np.arange(len(task.emotion)), n_frames))
+    noise = generator.standard_normal((len(clip), 12), dtype=np.float32)
+    return task._replace(features=(task.features[clip] + noise).reshape(-1, 1, 3, 4), clip=clip)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_frames_decide_together(protocol):
+    """On images, several a clip, each protocol scores clips, by the mean posterior of their frames."""
+    target = framed(TARGET)
+    outcome = run(protocol, target=target, sources=(framed(NEAR),), n_layers=2, steps=100)
+    assert outcome.posteriors.shape == (2, 54, 3)
+    np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
+    assert outcome.rows.query("speaker != 'all' and metric == 'uar'")["n"].eq(18).all()
+
+
+def test_posteriors_of_clips_are_means_over_their_frames():
+    """By hand, for clips asked for in any order; the frames of other clips do not count."""
+    target = TARGET._replace(clip=np.array([1, 0, 1, 2]))
+    assert target.rows([2, 1]).tolist() == [0, 2, 3]
+    of_rows = np.array([[0.25, 0.75], [0.75, 0.25], [1, 0]])
+    assert target.of_clips(of_rows, [2, 1]).tolist() == [[1, 0], [0.5, 0.5]]
+
+
+def test_a_task_of_crops_has_the_clips_that_have_any():
+    """Clips without a face are in no fold; each row knows its clip, and speakers are normalised by frames."""
+    index, clip = index_of(TARGET), np.repeat(np.arange(3, 54), 2)
+    images = TARGET.features[clip].reshape(-1, 1, 3, 4)
+    made = transfer.task("target", index, images, inputs="speaker-normalised", clip=clip)
+    assert len(made.emotion) == 51 and made.clip.max() == 50
+    assert (made.emotion == TARGET.emotion[3:]).all()
+    assert sorted(np.concatenate([fold.test for fold in made.folds])) == list(range(51))
+    mine = made.features[made.speaker[made.clip] == "target1"]
+    assert mine.shape[1:] == (1, 3, 4) and np.abs(mine.mean(0)).max() < 1e-5
