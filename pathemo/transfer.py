@@ -29,7 +29,7 @@ class Task(NamedTuple):
     speaker: np.ndarray  # (n,) str
     folds: list = ()  # of splits.Fold, of clips; a source needs none
     version: str = ""  # corpus_version of the result rows
-    inputs: str = "plain"  # or "speaker-normalised"
+    inputs: str = "plain"  # or "speaker-normalised", with the modality before it, if there are several
     clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
 
     @property
@@ -53,7 +53,7 @@ class Task(NamedTuple):
         return pd.DataFrame(posteriors).groupby(self.clip[self.rows(clips)]).mean().loc[clips].to_numpy()
 
 
-def task(name, index, features, *, inputs="plain", clip=None):
+def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     """Return a corpus as a `Task`, with the study's folds where its speakers are known.
 
     Parameters
@@ -67,6 +67,8 @@ def task(name, index, features, *, inputs="plain", clip=None):
     clip : int array (n_rows,), optional
         Position in the index of the clip of each row, as `pathemo.faces.crops` gives it. Clips without rows
         are no part of the task; a clip's posteriors are the means over its rows.
+    modality : str, optional
+        What the features are of, "crops" for instance; it stands before `inputs` in result rows.
     """
     if inputs not in ("plain", "speaker-normalised"):
         raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
@@ -81,8 +83,34 @@ def task(name, index, features, *, inputs="plain", clip=None):
         features = splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
     return Task(
         name, features, index["emotion"].to_numpy(str), index["speaker"].fillna("").to_numpy(str),
-        tuple(splits.folds_for(index)) if known else (), version, inputs, clip,
+        tuple(splits.folds_for(index)) if known else (), version,
+        inputs if modality is None else f"{modality}, {inputs}", clip,
     )  # fmt: skip
+
+
+def groups(name, index, features, n_groups, *, seed=0, clip=None, **options):
+    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb 1/3", ...
+
+    Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`.
+    """
+    clip = np.arange(len(index)) if clip is None else clip
+    tasks = []
+    for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed), start=1):
+        rows = np.isin(clip, part)
+        of_part, clip_of_part = index.iloc[part].reset_index(drop=True), np.searchsorted(part, clip[rows])
+        group = f"{name} {number}/{n_groups}"
+        tasks.append(task(group, of_part, features[rows], clip=clip_of_part, **options))
+    return tasks
+
+
+def with_few_speakers(task, n_speakers, *, seed=0):
+    """Return the task with at most so many training speakers a fold, drawn by `seed`; its `inputs` say so."""
+    folds = []
+    for fold in task.folds:
+        speakers = np.unique(task.speaker[fold.train])
+        drawn = np.random.default_rng([seed, *fold.name.encode()]).permutation(speakers)[:n_speakers]
+        folds.append(fold._replace(train=fold.train[np.isin(task.speaker[fold.train], drawn)]))
+    return task._replace(folds=tuple(folds), inputs=f"{task.inputs}, {n_speakers} training speakers")
 
 
 class Outcome(NamedTuple):

@@ -301,3 +301,30 @@ def test_a_task_of_crops_has_the_clips_that_have_any():
     assert sorted(np.concatenate([fold.test for fold in made.folds])) == list(range(51))
     mine = made.features[made.speaker[made.clip] == "target1"]
     assert mine.shape[1:] == (1, 3, 4) and np.abs(mine.mean(0)).max() < 1e-5
+
+
+def test_groups_part_the_speakers():
+    """Each speaker is in one group, with all of its rows; each group is a task with folds of its own."""
+    index, clip = index_of(task("own", 4, n_speakers=6)), np.repeat(np.arange(108), 2)
+    features = np.arange(216.0)[:, None]
+    parts = transfer.groups("own", index, features, 3, clip=clip, modality="crops")
+    assert [part.name for part in parts] == ["own 1/3", "own 2/3", "own 3/3"]
+    assert sorted(s for part in parts for s in np.unique(part.speaker)) == [f"own{s}" for s in range(6)]
+    for part in parts:
+        assert part.inputs == "crops, plain" and part.version == "synthetic-1" and len(part.folds) == 2
+        mine = clip[part.features[:, 0].astype(int)]
+        assert (index["speaker"].to_numpy()[mine] == part.speaker[part.clip]).all()
+        assert len(part.features) == 72
+
+
+def test_few_training_speakers_are_drawn_and_test_clips_stay():
+    """One of two training speakers is left in each fold, the same for the same seed, and rows say so."""
+    few = transfer.with_few_speakers(TARGET, 1, seed=3)
+    for fold, whole in zip(few.folds, TARGET.folds, strict=True):
+        assert len(np.unique(TARGET.speaker[fold.train])) == 1 and set(fold.train) < set(whole.train)
+        assert (fold.test == whole.test).all()
+    again = transfer.with_few_speakers(TARGET, 1, seed=3)
+    assert all((a.train == b.train).all() for a, b in zip(few.folds, again.folds, strict=True))
+    drawn = [transfer.with_few_speakers(TARGET, 1, seed=s).folds[0].train.tolist() for s in range(9)]
+    assert len({tuple(train) for train in drawn}) == 2
+    assert set(run(from_scratch, target=few).rows["inputs"]) == {"plain, 1 training speakers"}
