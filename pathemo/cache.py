@@ -1,0 +1,88 @@
+"""What was made of recordings, kept on disk: under their content, and whole or not at all.
+
+The folder is PATHEMO_CACHE, else the user's own. Names of entries are digests of the file's content, the
+settings and the code that made them, so that nothing outdated is ever taken.
+"""
+
+import os
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pooch
+
+
+def folder():
+    """Folder of all that is cached."""
+    return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
+
+
+def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, n_jobs=-1):
+    """Array of each row's recording, cached: a list in the order of the index.
+
+    Parameters
+    ----------
+    index : DataFrame with the column clip
+    media : tuple of str
+        Columns of files; the first that a row has counts.
+    make : function
+        `make(path, *settings)` is the array, or raises FileNotFoundError or ValueError, which name the file.
+    settings : tuple
+    kind, code : str
+        Folder of the entries, and digest of the code that `make` runs.
+    shape : tuple of int
+        One -1 stands for any number; an entry that does not fit was cut, and is made again.
+    n_jobs : int
+        Processes; -1: one a processor.
+
+    Raises
+    ------
+    ValueError
+        Rows have no usable recording: all by name, the others stay cached.
+    """
+    paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
+    form = {"kind": kind, "code": code, "shape": shape, "dtype": dtype}
+    made = {path: recall(path, settings, **form) for path in paths.dropna().unique()}
+    missing = [path for path, found in made.items() if found is None]
+    few = len(missing) < 50  # made sooner than other processes start
+    with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
+        new = joblib.Parallel()(joblib.delayed(_attempt)(path, make, settings, form) for path in missing)
+    made.update(zip(missing, new))
+    lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"
+    problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]
+    problems += [str(found) for found in made.values() if isinstance(found, Exception)]
+    if problems:
+        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
+        listed = "\n".join(problems[:20]) + more
+        raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
+    return [made[path] for path in paths]
+
+
+def recall(path, settings, *, kind, code, shape, dtype=np.float32):
+    """Cached array of a recording; None where it has yet to be made, or was cut."""
+    try:
+        return np.fromfile(_entry(path, settings, kind, code), dtype).reshape(shape)
+    except (OSError, ValueError):
+        return None
+
+
+def make_and_keep(path, make, settings, *, kind, code, shape, dtype=np.float32):
+    """Array of a recording, now cached."""
+    array = np.ascontiguousarray(make(path, *settings), dtype)
+    entry = _entry(path, settings, kind, code)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = entry.with_suffix(f".{os.getpid()}")
+    array.tofile(unfinished)
+    unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
+    return array.reshape(shape)
+
+
+def _attempt(path, make, settings, form):
+    try:
+        return make_and_keep(path, make, settings, **form)
+    except (FileNotFoundError, ValueError) as problem:
+        return problem
+
+
+def _entry(path, settings, kind, code):
+    return folder() / kind / joblib.hash([pooch.file_hash(path), settings, code])
