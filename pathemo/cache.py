@@ -41,8 +41,8 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         Rows have no usable recording: all by name, the others stay cached.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
-    form = {"kind": kind, "code": code, "shape": shape, "dtype": dtype}
-    made = {path: recall(path, settings, **form) for path in paths.dropna().unique()}
+    form = kind, code, shape, dtype
+    made = {path: _recall(path, settings, *form) for path in paths.dropna().unique()}
     missing = [path for path, found in made.items() if found is None]
     few = len(missing) < 50  # made sooner than other processes start
     with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
@@ -58,30 +58,36 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     return [made[path] for path in paths]
 
 
-def recall(path, settings, *, kind, code, shape, dtype=np.float32):
-    """Cached array of a recording; None where it has yet to be made, or was cut."""
+def array(path, make, settings, *, kind, code, shape, dtype=np.float32):
+    """Array of one recording, as in `arrays`, whose problem is raised as it is."""
+    found = _recall(path, settings, kind, code, shape, dtype)
+    return _make(path, make, settings, kind, code, shape, dtype) if found is None else found
+
+
+def _attempt(path, make, settings, form):
+    try:
+        return _make(path, make, settings, *form)
+    except (FileNotFoundError, ValueError) as problem:
+        return problem
+
+
+def _recall(path, settings, kind, code, shape, dtype):
+    """Cached array; None where it has yet to be made, or was cut."""
     try:
         return np.fromfile(_entry(path, settings, kind, code), dtype).reshape(shape)
     except (OSError, ValueError):
         return None
 
 
-def make_and_keep(path, make, settings, *, kind, code, shape, dtype=np.float32):
-    """Array of a recording, now cached."""
-    array = np.ascontiguousarray(make(path, *settings), dtype)
+def _make(path, make, settings, kind, code, shape, dtype):
+    """Array, now cached."""
+    made = np.ascontiguousarray(make(path, *settings), dtype).reshape(shape)
     entry = _entry(path, settings, kind, code)
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}")
-    array.tofile(unfinished)
+    made.tofile(unfinished)
     unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
-    return array.reshape(shape)
-
-
-def _attempt(path, make, settings, form):
-    try:
-        return make_and_keep(path, make, settings, **form)
-    except (FileNotFoundError, ValueError) as problem:
-        return problem
+    return made
 
 
 def _entry(path, settings, kind, code):
