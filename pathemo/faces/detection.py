@@ -15,7 +15,7 @@ import pooch
 from scipy import ndimage
 
 from .. import cache
-from .frames import frames, picture
+from .pictures import frames, picture
 
 CASCADE = cv2.data.haarcascades + "haarcascade_frontalface_default.xml"
 DETECTORS = ("haar", "yunet", None)
@@ -26,7 +26,7 @@ SMALLEST = 36  # [pixels] of the smallest face sought, in the reduced picture th
 WHOLE = 100  # [pixels] images up to this size are faces already
 GAP = 0.5  # [s] a face is taken to be where it was found this long before or after
 COLUMNS = ["time", "x", "y", "width", "height", "found"]
-CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "frames.py"))
+CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "pictures.py"))
 
 
 def find(image, *, detector="haar", smallest=1 / 5, step=1.1):
