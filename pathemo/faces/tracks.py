@@ -57,18 +57,19 @@ def track(path):
                          f"columns x_0..x_67 and y_0..y_67 of OpenFace. {WAY_OUT}")
     if "timestamp" not in table:
         table["timestamp"] = np.arange(len(table)) / 30
-    table = table[["timestamp", *COLUMNS, *table.columns.intersection(["success", "face_id"])]].dropna()
-    if "success" in table:
-        table = table[table["success"] == 1]
-    if "face_id" in table and len(table):
-        table = table[table["face_id"] == table["face_id"].mode()[0]]
     try:
-        points = table[COLUMNS].to_numpy(float).reshape(-1, 2, 68).swapaxes(1, 2)
+        rows = table[["timestamp", *COLUMNS]].to_numpy(float)
     except ValueError as problem:
         raise ValueError(f"{path}: it holds what is no number ({problem}). {WAY_OUT}") from None
+    good = np.isfinite(rows).all(axis=1)
+    if "success" in table:
+        good &= table["success"] == 1
+    if "face_id" in table:
+        good &= table["face_id"] == table["face_id"][good].mode().min()
+    time, points = rows[good, 0], rows[good, 1:].reshape(-1, 2, 68).swapaxes(1, 2)
     if not len(points) or np.ptp(points, axis=(0, 1)).min() == 0:
         raise ValueError(f"{path}: no frame of it has a face. {WAY_OUT}")
-    return table["timestamp"].to_numpy(float), points
+    return time, points
 
 
 def normalise(points):
