@@ -203,7 +203,7 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     `pd.DataFrame(posteriors).groupby(clip).mean()`. Images are in the order of the index and of time; they
     are those rows of `detections` which have a box.
 
-    A clip with a face in less than `least` of its frames is left out: a warning names all such clips.
+    A clip whose face was found in less than `least` of its frames is left out; a warning names all such.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     """
     table = detections(index, n_frames=n_frames, rate=rate, detector=detector, n_jobs=n_jobs)
     medium, choice = _choice(index, n_frames, rate)
-    share = table.groupby("row")["x"].agg(lambda x: x.notna().mean())
+    share = table.groupby("row")["found"].mean()
     few = share[share < least]
     if len(few) == len(share):
         raise ValueError(f"no clip has a face in {least:.0%} of its frames: try another detector, or None")

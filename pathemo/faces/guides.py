@@ -56,4 +56,5 @@ def landmark_mask(points, size=48, *, kind="binary"):
         return mask
     width = 2 * size / 48
     away = np.stack([ndimage.distance_transform_edt(one == 0) for one in mask])
+    away[~mask.any(axis=(1, 2))] = np.inf
     return np.float32(away <= width if kind == "dilated" else np.exp(-0.5 * np.square(away / width)))

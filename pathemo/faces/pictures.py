@@ -66,18 +66,18 @@ def _duration(container):
 def _chosen(container, step, due, side):
     """Time and picture of the frames that are shown at `due`, `due + step`, ... [s]."""
     stream = container.streams.video[0]
+    lasts = float(1 / (stream.average_rate or 25))
     count, start, now = 0, None, 0.0
     for frame in container.decode(stream):
         if frame.time is not None:  # AVI need not tell it of every frame
             start = frame.time if start is None else start
             now = frame.time - start
-        lasts = float(1 / (stream.average_rate or 25))
         count += 1
-        if now + lasts / 2 >= due:
+        if now + lasts / 2 > due - 1e-6:
             yield now, _grey(frame, side)
             due += step * (1 + max(0, now - due) // step) if step else 0
         now += lasts
-    if count < 0.9 * stream.frames and now < 0.9 * _duration(container):
+    if max(count, now / lasts) < 0.9 * stream.frames:  # frames that an AVI drops count in its time
         raise ValueError(f"it is truncated: {stream.frames} frames announced, {count} there")
     if count == 0:
         raise ValueError("it has no frame")

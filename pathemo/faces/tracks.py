@@ -55,10 +55,9 @@ def track(path):
     if lacking:
         raise ValueError(f"{path}: {len(lacking)} columns are lacking, {lacking[0]} first; landmarks are the "
                          f"columns x_0..x_67 and y_0..y_67 of OpenFace. {WAY_OUT}")
-    if "timestamp" not in table:
-        table["timestamp"] = np.arange(len(table)) / 30
+    time = table.get("timestamp", np.arange(len(table)) / 30)
     try:
-        rows = table[["timestamp", *COLUMNS]].to_numpy(float)
+        rows = np.column_stack([time, table[COLUMNS]]).astype(float)
     except ValueError as problem:
         raise ValueError(f"{path}: it holds what is no number ({problem}). {WAY_OUT}") from None
     good = np.isfinite(rows).all(axis=1)
