@@ -17,7 +17,8 @@ def folder():
     return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
 
 
-def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, n_jobs=-1):
+def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, n_jobs=-1,
+           few=50):
     """Array of each row's recording, cached: a list in the order of the index.
 
     Parameters
@@ -34,6 +35,8 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         One -1 stands for any number; an entry that does not fit was cut, and is made again.
     n_jobs : int
         Processes; -1: one a processor.
+    few : int
+        Fewer arrays than that are made in this process, sooner than others start.
 
     Raises
     ------
@@ -44,8 +47,7 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     form = kind, code, shape, dtype
     made = {path: _recall(path, settings, *form) for path in paths.dropna().unique()}
     missing = [path for path, found in made.items() if found is None]
-    few = len(missing) < 50  # made sooner than other processes start
-    with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
+    with joblib.parallel_config("loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1):
         new = joblib.Parallel()(joblib.delayed(_attempt)(path, make, settings, form) for path in missing)
     made.update(zip(missing, new))
     lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"

@@ -351,12 +351,12 @@ class Detector:
 
 
 def test_yunet_takes_the_place_of_the_cascade(monkeypatch, tmp_path):
-    """Its boxes come back in shares of the shorter side (180 pixels), those that are too small left out."""
+    """Its boxes come back in shares of the shorter side (120 pixels), those that are too small left out."""
     detection._yunet.cache_clear()
     monkeypatch.setattr(corpora, "yunet", lambda: tmp_path / "model.onnx")
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Detector())
     boxes = faces.find(np.zeros((720, 1280), np.uint8), detector="yunet")
-    np.testing.assert_allclose(boxes, [[30 / 180, 40 / 180, 60 / 180, 80 / 180]], rtol=1e-6)
+    np.testing.assert_allclose(boxes, [[30 / 120, 40 / 120, 60 / 120, 80 / 120]], rtol=1e-6)
     detection._yunet.cache_clear()
 
 

@@ -22,9 +22,10 @@ DETECTORS = ("haar", "yunet", None)
 # Smallest face sought, of the shorter side, and the step between sizes: where the first search finds too few
 # faces, the second looks for smaller ones.
 SEARCHES = (1 / 5, 1.2), (1 / 16, 1.1)
-SMALLEST = 36  # [pixels] of the smallest face sought, in the reduced picture that is searched
+SMALLEST = 24  # [pixels] of the smallest face sought, in the reduced picture: the window of the cascade
 WHOLE = 100  # [pixels] images up to this size are faces already
 GAP = 0.5  # [s] a face is taken to be where it was found this long before or after
+FEW = {"video": 8, "image": 50}  # take less time than to start processes
 COLUMNS = ["time", "x", "y", "width", "height", "found"]
 CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "pictures.py"))
 
@@ -149,7 +150,8 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
     if detector == "yunet":
         _yunet()
     medium, choice = _choice(index, n_frames, rate)
-    found = cache.arrays(index, (medium,), _detect, (*choice, detector), n_jobs=n_jobs, **DETECTED)
+    found = cache.arrays(index, (medium,), _detect, (*choice, detector), n_jobs=n_jobs, few=FEW[medium],
+                         **DETECTED)
     table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
     row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
     table.insert(0, "row", row)
@@ -235,7 +237,7 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
     kept = index[np.isin(_first_rows(index), clip)]
     made = cache.arrays(kept, (medium,), _cut, (*choice, detector, size, margin, equalise), kind="faces",
-                        code=CODE, shape=(-1, size, size), dtype=np.uint8, n_jobs=n_jobs)
+                        code=CODE, shape=(-1, size, size), dtype=np.uint8, n_jobs=n_jobs, few=FEW[medium])
     images = np.empty((len(clip), size, size), np.float32)
     end = 0
     for part in made:
