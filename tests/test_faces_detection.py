@@ -173,6 +173,17 @@ def test_a_reduced_image_is_the_mean_of_its_pixels():
     assert np.abs(faces.cut(image, np.array([0, 0, 1, 1]), 20) - means).max() <= 0.5
 
 
+def test_landmarks_go_where_the_cut_shows_them():
+    """A bright pixel of a picture is in the cut where its coordinates are brought to, margin or not."""
+    image = np.zeros((200, 300), np.uint8)
+    image[118:123, 88:93] = 255
+    for margin in (0, 0.2):
+        x, y = faces.onto_crop([90, 120], np.array([60, 80, 80, 60]) / 200, 200, margin=margin)
+        made = faces.cut(image, np.array([60, 80, 80, 60]) / 200, margin=margin)
+        row, column = np.unravel_index(made.argmax(), made.shape)
+        assert abs(column - x) <= 1 and abs(row - y) <= 1
+
+
 # --- detections and crops of videos
 
 

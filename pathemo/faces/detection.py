@@ -272,6 +272,18 @@ def square(box, margin=0.0):
     return np.array([x + width / 2, y + height / 2, 0]) + np.array([-0.5, -0.5, 1]) * side * (1 + 2 * margin)
 
 
+def onto_crop(points, box, shorter, size=48, *, margin=0.0):
+    """Points (..., 2) [pixels] of a picture, in pixels of the image that `cut` makes of a box in it.
+
+    `shorter` is the picture's shorter side [pixels].
+
+    >>> onto_crop(np.array([60, 45]), [0.25, 0.25, 0.5, 0.5], shorter=120)  # of the square from 30 to 90
+    array([24., 12.])
+    """
+    left, top, side = square(box, margin) * shorter
+    return (np.asarray(points) - (left, top)) * size / side
+
+
 def cut(image, box, size=48, *, margin=0.0):
     """Image (size, size) uint8 of a box in a picture (height, width); what lies outside repeats the edge."""
     left, top, side = np.round(square(box, margin) * min(image.shape)).astype(int)
