@@ -39,10 +39,11 @@ def test_arrays_of_any_length_come_back_as_they_were_made(tmp_path):
 
 
 def test_one_array_is_shared_with_many(tmp_path):
-    """What `array` made is what `arrays` finds."""
+    """What `array` made is what it finds the next time, and what `arrays` finds."""
     path = tmp_path / "a"
     path.write_text("ab")
-    assert cache.array(path, letters, (), **FORM).tolist() == [[97, 98]]
+    for make in (letters, refuse):
+        assert cache.array(path, make, (), **FORM).tolist() == [[97, 98]]
     index = pd.DataFrame({"clip": ["x"], "text": [str(path)]})
     assert cache.arrays(index, ("text",), refuse, (), **FORM)[0].tolist() == [[97, 98]]
 

@@ -71,6 +71,14 @@ def test_of_a_variable_frame_rate_times_are_even_not_numbers(tmp_path, name):
     assert np.abs(times - np.arange(0.2, 2, 0.4)).max() <= 4 / RATE
 
 
+def test_after_frames_that_last_none_is_made_up_for(tmp_path):
+    """Of ten dense frames after sparse ones every second is chosen, however many the sparse part lacked."""
+    path = write_video(tmp_path / "a.mp4", [*range(0, 40, 8), *range(40, 50)])
+    times = np.array([time for time, _ in frames(path, n_frames=25)])
+    assert (times < 1.59).sum() == 5
+    assert 4 <= (times >= 1.59).sum() <= 6
+
+
 def test_frames_are_reduced_but_never_enlarged(tmp_path):
     """`side` bounds the shorter side and keeps the proportions."""
     path = write_video(tmp_path / "a.avi", range(3), size=(128, 96))

@@ -82,9 +82,10 @@ def test_a_table_of_openface_is_read_as_published(tmp_path, points):
 
 
 def test_of_several_people_the_one_in_most_frames_is_taken(tmp_path, points):
-    """A second person in three frames does not count, nor do cells that are empty."""
+    """Two others in three frames each do not count, nor do cells that are empty."""
     both = pd.concat([table(points, timestamp=np.arange(10) / 30, face_id=1),
-                      table(points[:3] + 200, timestamp=np.arange(3) / 30, face_id=0)])
+                      table(points[:3] + 200, timestamp=np.arange(3) / 30, face_id=0),
+                      table(points[:3] - 200, timestamp=np.arange(3) / 30, face_id=2)])
     both.iloc[4, 20] = np.nan
     both.to_csv(tmp_path / "a.csv", index=False)
     time, read = faces.track(tmp_path / "a.csv")
@@ -194,9 +195,14 @@ def test_measures_follow_what_they_are_named_after(name, moves, sign):
 
 
 def test_distances_are_those_in_the_normalised_face():
-    """The width of the mouth is the distance of its corners; the eyes' opening the mean of two distances."""
+    """Widths are distances of two points, the eyes' opening the mean of two, the rest one coordinate each."""
     points = shape(smile=0.5)
+    points[54] -= (0, 5)  # the left corner of the mouth is higher
     normal = faces.normalise(points[None])[0]
+    assert measure([points], "nostrils")[0] == pytest.approx(np.linalg.norm(normal[31] - normal[35]))
+    assert measure([points], "chin")[0] == pytest.approx(normal[8, 1] - normal[57, 1])
+    assert measure([points], "mouth tilt")[0] == pytest.approx(normal[48, 1] - normal[54, 1])
+    assert measure([points], "mouth tilt")[0] > 0
     assert measure([points], "mouth width")[0] == pytest.approx(np.linalg.norm(normal[48] - normal[54]))
     heights = np.linalg.norm(normal[[37, 38]] - normal[[41, 40]], axis=1)
     assert measure([points], "right eye opening")[0] == pytest.approx(heights.mean())
