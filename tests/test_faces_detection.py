@@ -385,10 +385,11 @@ def test_without_its_model_yunet_is_refused_with_the_way_to_get_it(videos, monke
 
 @pytest.mark.parametrize("name", ["enterface", "ravdess", "savee"])
 def test_faces_of_a_synthetic_corpus_are_cropped_from_its_films(name, synthetic_root):
-    """Of a dozen clips nearly all frames have the face, and every clip gives crops."""
+    """In a dozen clips a face is followed through nearly all frames, a hand before it or not."""
     index = corpora.load(name, root=synthetic_root)
     index = index[index["video"].notna()].iloc[::6][:12]
-    assert faces.detections(index)["found"].mean() > 0.8
+    table = faces.detections(index)
+    assert table["found"].mean() > 0.7 and table["x"].notna().mean() > 0.95
     assert len(set(faces.crops(index)[1])) == len(index)
 
 
