@@ -17,7 +17,7 @@ def folder():
     return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
 
 
-def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, n_jobs=-1,
+def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, given=None, n_jobs=-1,
            few=50):
     """Array of each row's recording, cached: a list in the order of the index.
 
@@ -33,6 +33,8 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         Folder of the entries, and digest of the code that `make` runs.
     shape : tuple of int
         One -1 stands for any number; an entry that does not fit was cut, and is made again.
+    given : list
+        Last argument of `make`, one a row, which follows from file and settings, so is no part of the name.
     n_jobs : int
         Processes; -1: one a processor.
     few : int
@@ -44,11 +46,15 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         Rows have no usable recording: all by name, the others stay cached.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
-    form = kind, code, shape, dtype
-    made = {path: _recall(path, settings, *form) for path in paths.dropna().unique()}
+    given = dict(zip(paths, given)) if given else {}
+    home, form = folder() / kind, (shape, dtype)  # processes may have been started with another PATHEMO_CACHE
+    made = {path: _recall(_entry(home, path, settings, code), *form) for path in paths.dropna().unique()}
     missing = [path for path, found in made.items() if found is None]
     with joblib.parallel_config("loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1):
-        new = joblib.Parallel()(joblib.delayed(_attempt)(path, make, settings, form) for path in missing)
+        new = joblib.Parallel()(
+            joblib.delayed(_make)(home, path, make, settings, code, form, [given[path]] if given else [])
+            for path in missing
+        )
     made.update(zip(missing, new))
     lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"
     problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]
@@ -60,37 +66,29 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     return [made[path] for path in paths]
 
 
-def array(path, make, settings, *, kind, code, shape, dtype=np.float32):
-    """Array of one recording, as in `arrays`, whose problem is raised as it is."""
-    found = _recall(path, settings, kind, code, shape, dtype)
-    return _make(path, make, settings, kind, code, shape, dtype) if found is None else found
+def _entry(home, path, settings, code):
+    """File of a recording's array; None where there is no recording."""
+    return home / joblib.hash([pooch.file_hash(path), settings, code]) if os.path.isfile(path) else None
 
 
-def _attempt(path, make, settings, form):
-    try:
-        return _make(path, make, settings, *form)
-    except (FileNotFoundError, ValueError) as problem:
-        return problem
-
-
-def _recall(path, settings, kind, code, shape, dtype):
+def _recall(entry, shape, dtype):
     """Cached array; None where it has yet to be made, or was cut."""
     try:
-        return np.fromfile(_entry(path, settings, kind, code), dtype).reshape(shape)
+        return np.fromfile(entry, dtype).reshape(shape) if entry else None
     except (OSError, ValueError):
         return None
 
 
-def _make(path, make, settings, kind, code, shape, dtype):
-    """Array, now cached."""
-    made = np.ascontiguousarray(make(path, *settings), dtype).reshape(shape)
-    entry = _entry(path, settings, kind, code)
+def _make(home, path, make, settings, code, form, given):
+    """Array, now cached, or the error that says why there is none."""
+    shape, dtype = form
+    try:
+        made = np.ascontiguousarray(make(path, *settings, *given), dtype).reshape(shape)
+    except (FileNotFoundError, ValueError) as problem:
+        return problem
+    entry = _entry(home, path, settings, code)
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}")
     made.tofile(unfinished)
     unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
     return made
-
-
-def _entry(path, settings, kind, code):
-    return folder() / kind / joblib.hash([pooch.file_hash(path), settings, code])

@@ -145,18 +145,26 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
     FileNotFoundError
         The model of YuNet is not there.
     """
-    if detector not in DETECTORS:
-        raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
-    if detector == "yunet":
-        _yunet()
-    medium, choice = _choice(index, n_frames, rate)
-    found = cache.arrays(index, (medium,), _detect, (*choice, detector), n_jobs=n_jobs, few=FEW[medium],
-                         **DETECTED)
+    return _table(index, _found(index, n_frames, rate, detector, n_jobs))
+
+
+def _table(index, found):
     table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
     row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
     table.insert(0, "row", row)
     table.insert(1, "clip", index["clip"].to_numpy()[row])
     return table
+
+
+def _found(index, n_frames, rate, detector, n_jobs):
+    """What `_detect` finds in each row's file: a list of (n_frames, 6)."""
+    if detector not in DETECTORS:
+        raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
+    if detector == "yunet":
+        _yunet()
+    medium, choice = _choice(index, n_frames, rate)
+    return cache.arrays(index, (medium,), _detect, (*choice, detector), kind="faces", code=CODE,
+                        shape=(-1, len(COLUMNS)), dtype=np.float64, n_jobs=n_jobs, few=FEW[medium])
 
 
 def _choice(index, n_frames, rate):
@@ -192,9 +200,6 @@ def _detect(path, medium, n_frames, rate, detector):
     return np.column_stack([time, boxes, seen])
 
 
-DETECTED = {"kind": "faces", "code": CODE, "shape": (-1, len(COLUMNS)), "dtype": np.float64}
-
-
 def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0, equalise=False, least=0.5,
           n_jobs=-1):
     """Face images (n_images, size, size) as float32 in [0, 1], and the clip each belongs to; cached.
@@ -223,7 +228,8 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     ValueError
         As in `detections`; or no clip is left.
     """
-    table = detections(index, n_frames=n_frames, rate=rate, detector=detector, n_jobs=n_jobs)
+    found = _found(index, n_frames, rate, detector, n_jobs)
+    table = _table(index, found)
     medium, choice = _choice(index, n_frames, rate)
     share = table.groupby("row")["found"].mean()
     few = share[share < least]
@@ -235,9 +241,10 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
         warnings.warn(f"{len(few)} of {len(share)} clips are left out, with a face in less than {least:.0%} "
                       f"of their frames: {', '.join(names)}{more}", stacklevel=2)
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
-    kept = index[np.isin(_first_rows(index), clip)]
-    made = cache.arrays(kept, (medium,), _cut, (*choice, detector, size, margin, equalise), kind="faces",
-                        code=CODE, shape=(-1, size, size), dtype=np.uint8, n_jobs=n_jobs, few=FEW[medium])
+    kept = np.flatnonzero(np.isin(_first_rows(index), clip))
+    made = cache.arrays(index.iloc[kept], (medium,), _cut, (*choice, detector, size, margin, equalise),
+                        given=[found[row][:, 1:5] for row in kept], kind="faces", code=CODE,
+                        shape=(-1, size, size), dtype=np.uint8, n_jobs=n_jobs, few=FEW[medium])
     images = np.empty((len(clip), size, size), np.float32)
     end = 0
     for part in made:
@@ -252,9 +259,8 @@ def _first_rows(index):
     return np.unique(codes, return_index=True)[1][codes]
 
 
-def _cut(path, medium, n_frames, rate, detector, size, margin, equalise):
-    """Face images (n, size, size) uint8 of a recording, from where its face was found."""
-    boxes = cache.array(path, _detect, (medium, n_frames, rate, detector), **DETECTED)[:, 1:5]
+def _cut(path, medium, n_frames, rate, detector, size, margin, equalise, boxes):
+    """Face images (n, size, size) uint8 of a recording, at the boxes (n_frames, 4) that it has."""
     known = boxes[~np.isnan(boxes[:, 0])]
     if not len(known):
         return np.empty((0, size, size))
