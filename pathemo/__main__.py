@@ -12,7 +12,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("fetch", help="download a corpus, or say how to get it")
-    command.add_argument("name", help="emodb, enterface, ravdess or savee")
+    command.add_argument("name", help="emodb, enterface, ravdess, savee, or yunet (a face detector)")
     command.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
     command.add_argument("--root", help="folder for the corpora (default: PATHEMO_DATA, else data/)")
 

@@ -8,12 +8,10 @@ Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 w
 and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, as the papers give no inputs.
 """
 
-import os
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import av
-import joblib
 import numpy as np
 import pooch
 import soundfile
@@ -22,6 +20,8 @@ import torch
 from scipy import fft, ndimage, signal
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+from . import cache
 
 SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
 WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
@@ -176,50 +176,14 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
     """
     if sampling_rate < 2 * HIGHEST:
         raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
-    paths = index["audio"].fillna(index["video"])
-    kept = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"), "speech")
-    rows = {path: _recall(kept, path, sampling_rate, trim) for path in paths.dropna().unique()}
-    missing = [path for path, row in rows.items() if row is None]
-    few = len(missing) < 50  # made sooner than other processes start
-    with joblib.parallel_config("loky", n_jobs=1 if few else n_jobs, inner_max_num_threads=1):
-        made = joblib.Parallel()(joblib.delayed(_make)(kept, path, sampling_rate, trim) for path in missing)
-    rows.update(zip(missing, made))
-    problems = [f"{clip}: the clip has neither audio nor video" for clip in index.loc[paths.isna(), "clip"]]
-    problems += [str(row) for row in rows.values() if isinstance(row, Exception)]
-    if problems:
-        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
-        listed = "\n".join(problems[:20]) + more
-        raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
-    return np.stack([rows[path] for path in paths])
+    form = {"kind": "speech", "code": CODE, "shape": (len(FUNCTIONALS),)}
+    return np.stack(
+        cache.arrays(index, ("audio", "video"), _row, (sampling_rate, trim), n_jobs=n_jobs, **form)
+    )
 
 
-def _entry(kept, path, *settings):
-    """File below the folder `kept` that caches a recording's row."""
-    return kept / joblib.hash([pooch.file_hash(path), settings, CODE])
-
-
-def _recall(kept, path, *settings):
-    """Cached row of a recording; None where it has yet to be made, or was cut."""
-    try:
-        row = np.fromfile(_entry(kept, path, *settings), np.float32)
-    except OSError:
-        return None
-    return row if len(row) == len(FUNCTIONALS) else None
-
-
-def _make(kept, path, sampling_rate, trim):
-    """Row of a recording, now cached, or the error that says why there is none."""
-    try:
-        y = decode(path, sampling_rate=sampling_rate)
-    except (FileNotFoundError, ValueError) as problem:
-        return problem
-    row = functionals_of(y, sampling_rate=sampling_rate, trim=trim)
-    entry = _entry(kept, path, sampling_rate, trim)
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = entry.with_suffix(f".{os.getpid()}")
-    row.tofile(unfinished)
-    unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
-    return row
+def _row(path, sampling_rate, trim):
+    return functionals_of(decode(path, sampling_rate=sampling_rate), sampling_rate=sampling_rate, trim=trim)
 
 
 def functionals_of(y, *, sampling_rate, trim=False):

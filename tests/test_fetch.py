@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pathemo import corpora
-from pathemo.corpora import emodb, ravdess, reading
+from pathemo.corpora import emodb, fetching, ravdess, reading
 
 SOUNDS = {f"wav/03a0{text}{letter}a.wav": text.encode() for text, letter in ("1F", "2N", "4W")}
 SPEECH = "03-01-03-01-01-01-01.wav"
@@ -267,3 +267,39 @@ def test_synthetic_corpus_is_not_mixed_with_a_recorded_one(root):
     (root / "emodb" / "SYNTHETIC.txt").touch()
     with pytest.raises(FileExistsError, match="another root"):
         corpora.fetch("emodb", root)
+
+
+@pytest.fixture
+def model(site, monkeypatch):
+    """A file in place of YuNet's model on the site."""
+    site.put(fetching.YUNET, b"model")
+    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/{fetching.YUNET}")
+    monkeypatch.setattr(fetching, "YUNET_HASH", "sha256:" + hashlib.sha256(b"model").hexdigest())
+
+
+def test_the_model_of_yunet_is_fetched_once_and_verified(site, root, model, capsys):
+    """It comes into models/ of the data root; the second time nothing is asked for; its authors are named."""
+    for _ in range(2):
+        assert corpora.fetch("yunet", root) == root / "models" / fetching.YUNET == corpora.yunet(root)
+    assert site.asked == [fetching.YUNET]
+    assert "cite Wu et al. (2023)" in capsys.readouterr().out
+
+
+def test_another_model_than_the_published_is_refused(site, root, model):
+    """Neither what the site sends nor what lies there is taken on trust; a missing one is told how to get."""
+    with pytest.raises(FileNotFoundError, match="python -m pathemo fetch yunet"):
+        corpora.yunet(root)
+    site.put(fetching.YUNET, b"another")
+    with pytest.raises(ValueError, match="hash"):
+        corpora.fetch("yunet", root)
+    assert left(root) == []
+    (root / "models" / fetching.YUNET).write_bytes(b"another")
+    with pytest.raises(ValueError, match="is not the published model"):
+        corpora.fetch("yunet", root)
+
+
+def test_a_site_without_the_model_is_named(site, root, model, monkeypatch):
+    """The address that did not answer is in the error."""
+    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/gone.onnx")
+    with pytest.raises(ConnectionError, match=r"gone\.onnx could not be fetched"):
+        corpora.fetch("yunet", root)

@@ -236,6 +236,38 @@ def test_the_face_follows_the_emotion_in_time():
     assert np.ptp(width["neutral"]) < 0.02
 
 
+def test_eyes_blink():
+    """In many clips, not in all, the eyes close for a moment and open again."""
+    clips = layout.clips("ravdess")[::4]
+    opening = []
+    for clip in clips:
+        points = face.track(clip, np.ones(96_000), 48_000, 0)
+        eyes = np.linalg.norm(points[:, [37, 43]] - points[:, [41, 47]], axis=-1).mean(axis=1)
+        opening.append(eyes / np.median(eyes))
+    closed = [(course < 0.3).any() for course in opening]
+    assert 0.2 < np.mean(closed) < 0.8
+    assert np.mean([(course < 0.3).mean() for course in opening]) < 0.2
+
+
+def test_a_corpus_has_its_own_light_and_colour_and_hands_before_faces():
+    """eNTERFACE'05 is warmer and lit more from a side than RAVDESS; a skin-coloured hand hides some faces."""
+    side, warmth, hidden = {}, {}, {}
+    for name in ("enterface", "ravdess"):
+        clips = [clip for clip in layout.clips(name) if clip.video][::3]
+        still = np.repeat(100 * face.landmarks(0, 0, 0, 0, 0, 0)[None] / 3 + (90, 70), 12, axis=0)
+        films = np.array([face.film(clip, still, 0)[:, :, :180].astype(float) for clip in clips])
+        wall = films[:, 0, 10:60]  # left and right of the head
+        left, right = wall[:, :, :15].mean(axis=(1, 2, 3)), wall[:, :, -15:].mean(axis=(1, 2, 3))
+        side[name] = np.abs(np.log(left / right)).mean()
+        warmth[name] = np.log(wall[..., 0].mean() / wall[..., 2].mean())
+        change = np.abs(np.diff(films[:, :, 60:110, 70:110].mean(axis=-1), axis=1)).mean(axis=(2, 3))
+        hidden[name] = (change.max(axis=1) > 20).mean()
+    assert side["enterface"] > 1.5 * side["ravdess"]
+    assert warmth["enterface"] > warmth["ravdess"] + 0.1
+    assert hidden["ravdess"] == 0
+    assert 0.1 < hidden["enterface"] < 0.6
+
+
 def test_the_mouth_opens_with_the_voice():
     """The lips of one clip part more where the sound is louder."""
     clip = next(clip for clip in layout.clips("ravdess") if clip.emotion == "happiness")

@@ -14,6 +14,9 @@ import requests
 from . import reading
 from .reading import data_root, found, load, refuse
 
+YUNET = "face_detection_yunet_2023mar.onnx"  # of OpenCV's model zoo, licence MIT, 0.2 MB
+YUNET_ADDRESS = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET}"
+YUNET_HASH = "sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 UNSAFE = re.compile(r"^/|[:\\]|(^|/)\.\.(/|$)")  # names in an archive that may lead out of its folder
 
 
@@ -22,7 +25,8 @@ def fetch(name, root=None, *, parts=("audio",)):
 
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks". Archives
     (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is there is never touched.
-    Interrupting is safe: repeat to go on.
+    Interrupting is safe: repeat to go on. The name "yunet" gets the model of that face detector, instead of a
+    corpus, and gives its file.
 
     Raises
     ------
@@ -34,6 +38,8 @@ def fetch(name, root=None, *, parts=("audio",)):
         An unknown part, a damaged or unsafe archive, files that are not the published ones, a corpus that is
         not complete. A refused archive leaves nothing behind.
     """
+    if name == "yunet":
+        return fetch_yunet(root)
     reader, folder = reading.reader_of(name), data_root(root) / name
     if (folder / reading.SYNTHETIC).is_file():
         raise FileExistsError(f"{folder} holds the synthetic corpus; give another root for the recorded one")
@@ -56,6 +62,38 @@ def fetch(name, root=None, *, parts=("audio",)):
     print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}, {reading.checksums(reader, folder)}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")
     return folder
+
+
+def yunet(root=None):
+    """File of the face detector YuNet, verified: models/face_detection_yunet_2023mar.onnx of the data root.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    ValueError
+        It is another file than the published one.
+    """
+    file = data_root(root) / "models" / YUNET
+    way_out = 'see "The face detector YuNet" in data/README.md'
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is not there; `python -m pathemo fetch yunet` gets it; {way_out}")
+    if pooch.file_hash(file) != YUNET_HASH.removeprefix("sha256:"):
+        raise ValueError(f"{file} is not the published model: take it away and fetch it anew; {way_out}")
+    return file
+
+
+def fetch_yunet(root=None):
+    """Download YuNet's model unless it is there, and verify it."""
+    folder, address = data_root(root) / "models", YUNET_ADDRESS
+    if not (folder / YUNET).is_file():
+        try:
+            pooch.retrieve(address, YUNET_HASH, YUNET, folder)
+        except requests.RequestException as error:
+            raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
+    print(f"YuNet: {yunet(root)}")
+    print("Please cite Wu et al. (2023), YuNet: a tiny millisecond-level face detector. Licence: MIT")
+    return folder / YUNET
 
 
 def fetch_archive(reader, part, folder, address, known_hash, place):

@@ -22,7 +22,7 @@ from .layout import CORPORA
 
 REGISTRY = reading.SYNTHETIC
 # The recipe counts on whenever what is written changes, so that older folders are replaced.
-HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 2)"
+HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 3)"
 
 
 def write(name, root, seed=0):

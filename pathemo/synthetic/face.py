@@ -26,12 +26,16 @@ EMOTIONS = {
 }
 SPREAD = np.array([0.35, 0.35, 0.35, 0.35, 0.4, 0.15, 3])  # of speakers, and of a speaker's clips
 
-Camera = namedtuple("Camera", "width height wall noise")  # [pixels], (red, green, blue), [grey levels]
+# [pixels], (red, green, blue), [grey levels]; gain of red, green and blue; how much brighter it is where the
+# light comes from; share of the clips in which a hand hides the face for a moment
+Camera = namedtuple("Camera", "width height wall noise colour light hidden")
 CAMERAS = {
-    "enterface": Camera(180, 144, (90, 88, 82), 2.5),
-    "ravdess": Camera(256, 144, (226, 228, 226), 1),
-    "savee": Camera(192, 144, (84, 120, 150), 1.5),
+    "enterface": Camera(180, 144, (90, 88, 82), 2.5, (1.05, 1, 0.85), 0.35, 0.3),
+    "ravdess": Camera(256, 144, (226, 228, 226), 1, (1, 1, 1), 0.1, 0),
+    "savee": Camera(192, 144, (84, 120, 150), 1.5, (0.9, 0.97, 1.08), 0.2, 0),
 }
+BLINK = 0.1  # [s] from open to closed
+HIDDEN = 4  # [frames] behind a hand
 
 
 def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
@@ -68,6 +72,9 @@ def track(clip, sound, sampling_rate, seed):
     moves = person.normal(0, SPREAD) + course * (apex + rng.normal(0, SPREAD))
     loudness = np.array([np.abs(part).mean() for part in np.array_split(sound, n_frames)])
     moves[:, 5] = np.maximum(moves[:, 5] + 0.5 * loudness / loudness.max(), 0)  # the mouth speaks
+    moments = stream(seed, clip.corpus, clip.name, "blinks").uniform(0, 2, 2)  # half of them in the clip
+    away = np.abs(time - moments).min(axis=1) * n_frames / FRAME_RATE  # [s]
+    moves[:, 2] = np.minimum(moves[:, 2], -1.9 + 3 * away / BLINK)  # the lids
 
     shape = FACE * person.normal(1, 0.05, 2) * [landmarks(*move) for move in moves[:, :6]]
     lean = (shape[:, :, 0] + 1j * shape[:, :, 1]) * np.exp(1j * np.radians(moves[:, 6:]))
@@ -83,15 +90,26 @@ def film(clip, points, seed):
     skin = np.array([236, 196, 168]) * person.uniform(0.6, 1)
     hair = np.array([150, 110, 80]) * person.uniform(0.2, 1)
     cloth = person.uniform(30, 150, 3)
+    glasses = person.random() < 0.25
     wall = np.full((FINE * camera.height, FINE * camera.width, 3), camera.wall, np.uint8)
-    large = [_draw(wall.copy(), FINE * face, skin, hair, cloth, clip.female) for face in points]
-    size = (camera.width, camera.height)
-    frames = np.array([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in large])
-    noise = stream(seed, clip.corpus, clip.name, "camera").normal(0, camera.noise, (*frames.shape[:3], 1))
-    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+    rng = stream(seed, clip.corpus, clip.name, "camera")
+    first = rng.integers(len(points)) if rng.random() < camera.hidden else len(points)
+    light = camera.light * np.exp(2j * np.pi * rng.random())  # whence it comes
+    across, down = np.meshgrid(np.linspace(-1, 1, camera.width), np.linspace(-1, 1, camera.height))
+    gain = (1 + light.real * across + light.imag * down)[:, :, None] * camera.colour
+
+    frames = np.empty((len(points), camera.height, camera.width, 3), np.uint8)
+    for number, face in enumerate(FINE * points):
+        picture = _draw(wall.copy(), face, skin, hair, cloth, clip.female, glasses)
+        if first <= number < first + HIDDEN:
+            _fill(picture, face[33] + FINE * FACE * CIRCLE * (1.2, 1.6), 0.9 * skin)
+        picture = cv2.resize(picture, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+        noise = rng.normal(0, camera.noise, (*gain.shape[:2], 1))
+        frames[number] = np.clip(gain * picture + noise, 0, 255)
+    return frames
 
 
-def _draw(picture, points, skin, hair, cloth, long_hair):
+def _draw(picture, points, skin, hair, cloth, long_hair, glasses):
     """The wall with the person before it, from the hair behind the head to the lips."""
     across = (points[16] - points[0]) / 2
     axes = np.array([across, (-across[1], across[0])])  # of the face
@@ -121,6 +139,8 @@ def _draw(picture, points, skin, hair, cloth, long_hair):
         _fill(picture, (x, y) + CIRCLE * (0.1 * unit, min(0.1 * unit, height / 2)), (50, 40, 34))
         _line(picture, eye[:4], 24, 0.045 * unit)
         _line(picture, brow, 0.6 * hair, 0.1 * unit)
+        if glasses:
+            _line(picture, (x, y) + CIRCLE * 0.3 * unit, (40, 36, 34), 0.04 * unit)
     _line(picture, points[[32, 34]], 0.4 * skin, 0.05 * unit)
     _fill(picture, points[48:60], skin * (0.8, 0.55, 0.55))
     _fill(picture, points[60:68], (52, 22, 24))

@@ -1,0 +1,16 @@
+"""Faces: from video or image to crops, landmarks and guides.
+
+pictures.py decodes, detection.py finds, follows and cuts out faces, tracks.py measures landmarks, guides.py
+says where to look.
+"""
+
+from .detection import crops, cut, detections, find, follow, onto_crop, square
+from .guides import landmark_mask, saliency
+from .pictures import frames, picture
+from .tracks import FUNCTIONALS, MEASURES, functionals, functionals_of, landmarks, measures, normalise, track
+
+__all__ = [
+    "FUNCTIONALS", "MEASURES", "crops", "cut", "detections", "find", "follow", "frames", "functionals",
+    "functionals_of", "landmark_mask", "landmarks", "measures", "normalise", "onto_crop", "picture",
+    "saliency", "square", "track",
+]  # fmt: skip
