@@ -226,6 +226,34 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
     return ax
 
 
+def plot_learning_curve(rows, *, chance, ax=None):
+    """UAR over the number of training speakers, a line a protocol: mean over test speakers, 95 % interval.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Result rows of one target, whose `inputs` end in ", k training speakers", or have all of them.
+    chance : float
+    """
+    table = metrics.summary(rows, ["protocol", "inputs"])
+    count = table["inputs"].str.extract(r"(\d+) training speakers")[0].astype(float)
+    labels = [f"{k:.0f}" for k in sorted(count.dropna().unique())] + ["all"]
+    table["place"] = [labels.index("all" if np.isnan(k) else f"{k:.0f}") for k in count]
+    ax = _axes(ax, 6.5, 4.5)
+    shown = [protocol for protocol in PROTOCOL_COLORS if protocol in set(table["protocol"])]
+    for shift, protocol in zip(np.linspace(-0.15, 0.15, len(shown)), shown, strict=True):
+        of_protocol = table[table["protocol"] == protocol].sort_values("place")
+        spread = [of_protocol["mean"] - of_protocol["low"], of_protocol["high"] - of_protocol["mean"]]
+        ax.errorbar(of_protocol["place"] + shift, of_protocol["mean"], spread, fmt="o-", capsize=3,
+                    color=PROTOCOL_COLORS[protocol], label=protocol)
+    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set(xlabel="training speakers", ylabel="UAR [%]")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
     """Gain by source (rows) and target (columns), in points, each with its 95 % interval.
 

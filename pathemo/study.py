@@ -1,18 +1,53 @@
-"""The study's grid: which runs there are, side by side, each kept when it is finished."""
+"""The study's tasks and its grid: which runs there are, side by side, each kept when it is finished."""
 
 import hashlib
-import os
+import warnings
 from itertools import permutations
 from pathlib import Path
 
 import joblib
 import pandas as pd
-import pooch
 from tqdm.auto import tqdm
 
-from . import metrics, transfer
+from . import cache, faces, metrics, speech, transfer
 
+MEDIA = {"speech": ["audio", "video"], "landmarks": ["landmarks"], "hog": ["video", "image"],
+         "crops": ["video", "image"]}
 ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "transfer")
+
+
+def tasks_of(indexes, modality, inputs, *, n_jobs=1, **options):
+    """Return the tasks of one modality by (name, inputs), of the corpora that have its medium.
+
+    Parameters
+    ----------
+    indexes : dict of DataFrame
+    modality : {"speech", "landmarks", "hog", "crops"}
+        Functionals of sound, functionals of facial landmarks, or of face crops either histograms of oriented
+        gradients or the images themselves. All but speech stand before the inputs: "hog, plain".
+    inputs : sequence of {"plain", "speaker-normalised"}
+    options : of `pathemo.faces.crops`
+    """
+    if modality not in MEDIA:
+        raise ValueError(f"modality = {modality!r}: choose one of {', '.join(MEDIA)}")
+    tasks = {}
+    for name, index in indexes.items():
+        index = index[index.reindex(columns=MEDIA[modality]).notna().any(axis=1)].reset_index(drop=True)
+        if index.empty:
+            continue
+        clip = None
+        if modality == "speech":
+            features = speech.functionals(index, n_jobs=n_jobs)
+        elif modality == "landmarks":
+            features = faces.functionals(index, n_jobs=n_jobs)
+        else:
+            images, clip = faces.crops(index, n_jobs=n_jobs, **options)
+            features = images[:, None] if modality == "crops" else faces.hog(images)
+        for i in inputs:
+            made = transfer.task(name, index, features, inputs=i, clip=clip,
+                                 modality=None if modality == "speech" else modality)  # fmt: skip
+            tasks[name, made.inputs] = made
+    return tasks
 
 
 def sources_for(target, names, tasks):
@@ -53,7 +88,7 @@ def run(grid, tasks, settings, *, n_jobs=1):
     for protocol, target, sources, inputs in grid:
         if absent := [name for name in (target, *sources) if name not in here]:
             name = "pathnet_scratch" if protocol is transfer.pathnet and not sources else protocol.__name__
-            reason = f"{', '.join(absent)} not found, see data/README.md"
+            reason = f"{', '.join(absent)} ({inputs}) not found, see data/README.md"
             key = dict(protocol=name, source="+".join(sources), target=target, inputs=inputs)
             rows.append(metrics.not_run_rows(reason, **key))
     return pd.concat(rows, ignore_index=True), outcomes
@@ -71,17 +106,18 @@ def outcomes_of(jobs, *, n_jobs=1):
 
     Notes
     -----
-    Outcomes are kept in the cache folder (environment variable PATHEMO_CACHE, else the user's cache) by
-    protocol, data, settings and the code of this engine, so an interrupted study goes on where it was.
+    Outcomes are kept in the folder of `pathemo.cache` by protocol, data, settings and the code of this
+    engine, so an interrupted study goes on where it was.
     """
-    folder = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
-    kept = joblib.Memory(folder / "outcomes", verbose=0).cache(_run)
+    kept = joblib.Memory(cache.folder() / "outcomes", verbose=0).cache(_run)
     code = _engine_version()
     running = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
         joblib.delayed(kept)(protocol.__name__, target, tuple(sources), settings, code)
         for protocol, target, sources, settings in jobs
     )
-    return tqdm(running, total=len(jobs), desc="jobs", unit="job")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped")  # it had grown, and another took its place
+        yield from tqdm(running, total=len(jobs), desc="jobs", unit="job")
 
 
 def _run(protocol, target, sources, settings, code):

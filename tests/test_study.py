@@ -46,7 +46,7 @@ def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
     assert list(outcomes) == grid[:1]
     missing = rows[rows.note.ne("")]
     assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch"]
-    assert missing.note.eq("not run: lost not found, see data/README.md").all()
+    assert missing.note.eq("not run: lost (plain) not found, see data/README.md").all()
     assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)
 
 

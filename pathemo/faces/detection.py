@@ -218,6 +218,7 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     size : int [pixels]
     margin : float
         Widens the square around the face on each side, by that share of it; edges are repeated outwards.
+        Pictures that are taken whole have none.
     equalise : bool
         Whether each image gets an even histogram.
     least : float
@@ -266,8 +267,8 @@ def _cut(path, medium, n_frames, rate, detector, size, margin, equalise, boxes):
         return np.empty((0, size, size))
     side = int(np.ceil(2 * size / np.median(known[:, 2])))  # the face about twice as large as its image
     shown = _shown(path, medium, n_frames, rate, side)
-    images = [cut(image, box, size, margin=margin) for (_, image), box in zip(shown, boxes)
-              if not np.isnan(box[0])]
+    found = [(image, box) for (_, image), box in zip(shown, boxes) if not np.isnan(box[0])]
+    images = [cut(image, box, size, margin=margin if box[2] < 1 else 0) for image, box in found]
     return [cv2.equalizeHist(image) for image in images] if equalise else images
 
 
