@@ -49,8 +49,8 @@ test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m pathemo lab
 
-bench: $(INSTALLED)  ## time the engine and the speech features
-	@for file in tests/benchmarks/*.py; do $(PYTHON) $$file || exit 1; done
+bench: $(INSTALLED)  ## time the engine, and the features of speech and faces
+	@for name in engine speech faces; do $(PYTHON) tests/benchmarks/bench_$$name.py || exit 1; done
 
 check: $(INSTALLED)  ## lint, stored outputs of the notebooks, results table of the README
 	$(PYTHON) -m ruff check --output-format concise .

@@ -79,6 +79,11 @@ def save_figure(figure, name, *, alt):
     return Image(path.read_bytes(), format="png", alt=alt)
 
 
+def interactive():
+    """Whether a person runs the notebook, and not the runner: only then is a slider of use."""
+    return "PATHEMO_OUTPUT" not in os.environ
+
+
 def rows(*notebooks, profile=None):
     """Result rows of a profile's report, of the notebooks named or of all, with a column `notebook`.
 

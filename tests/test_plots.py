@@ -253,3 +253,14 @@ def test_panels_are_a_grid_of_the_size_asked_for():
     assert axes.shape == (2, 3)
     assert figure.get_size_inches().tolist() == [6, 2]
     plt.close(figure)
+
+
+def test_learning_curve_goes_from_few_speakers_to_all():
+    """A point a number of training speakers, "all" last; heights are the means over test speakers."""
+    whole = rows(n_speakers=3)
+    label = "hog, plain, {} training speakers"
+    parts = [whole.assign(inputs=label.format(k), value=whole["value"] - 0.1 / k) for k in (4, 1)]
+    ax = plots.plot_learning_curve(pd.concat([*parts, whole.assign(inputs="hog, plain")]), chance=0.2)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4", "all"]
+    mean = whole.query("protocol == 'from_scratch'")["value"].mean()
+    np.testing.assert_allclose(np.float64(ax.containers[0][0].get_ydata()), mean - [0.1, 0.025, 0])

@@ -398,3 +398,11 @@ def test_readme_table_follows_the_paper_profile(project):
     assert text.startswith("above\n<!-- results -->\n")
     assert "| emodb | plain |" in text
     assert text.endswith("<!-- end of results -->\nbelow\n")
+
+
+def test_only_a_person_gets_sliders(monkeypatch):
+    """Within the runner, which names a folder for outputs, nothing is interactive."""
+    monkeypatch.delenv("PATHEMO_OUTPUT", raising=False)
+    assert report.interactive()
+    monkeypatch.setenv("PATHEMO_OUTPUT", "somewhere")
+    assert not report.interactive()

@@ -1,9 +1,10 @@
 """The grid: kept outcomes, processes, and rows for what cannot run."""
 
 import pandas as pd
+import pytest
 from test_transfer import BRIEF, NEAR, PROTOCOLS, TARGET
 
-from pathemo import study, transfer
+from pathemo import corpora, faces, study, transfer
 from pathemo.transfer import fine_tune, from_scratch, pathnet
 
 learn = transfer._study
@@ -56,3 +57,25 @@ def test_sources_are_tried_alone_and_all_in_every_order():
     assert study.sources_for("a", list("abc"), tasks) == [("b",), ("c",), ("b", "c"), ("c", "b")]
     assert study.sources_for("d", list("abcd"), tasks) == [("a",), ("b",), ("c",)]
     assert study.sources_for("a", list("ab"), tasks) == [("b",)]
+
+
+def test_tasks_of_the_corpora_that_have_the_medium(synthetic_root, tmp_path, monkeypatch):
+    """Each modality gives tasks of its own inputs, for corpora that have its files; frames share a clip."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    indexes = {}
+    for name in ("savee", "ravdess"):
+        index = corpora.load(name, synthetic_root)
+        indexes[name] = index.groupby(["speaker", "emotion"]).head(1).reset_index(drop=True)
+    indexes["savee"].loc[:, "audio"] = pd.NA
+    made = study.tasks_of(indexes, "landmarks", ["plain"])
+    assert list(made) == [("ravdess", "landmarks, plain")]
+    assert made["ravdess", "landmarks, plain"].features.shape[1] == len(faces.FUNCTIONALS)
+    few = {"savee": indexes["savee"].groupby("speaker").head(2).reset_index(drop=True)}
+    hog = study.tasks_of(few, "hog", ["plain", "speaker-normalised"], n_frames=2)
+    assert list(hog) == [("savee", "hog, plain"), ("savee", "hog, speaker-normalised")]
+    one = hog["savee", "hog, plain"]
+    assert one.features.shape == (len(one.clip), 900) and len(one.emotion) == len(few["savee"])
+    crops = study.tasks_of(few, "crops", ["plain"], n_frames=2)["savee", "crops, plain"]
+    assert crops.features.shape == (len(one.clip), 1, 48, 48)
+    with pytest.raises(ValueError, match="'smell': choose one of speech, landmarks, hog, crops"):
+        study.tasks_of(indexes, "smell", ["plain"])
