@@ -16,7 +16,7 @@ from pathemo import corpora, metrics, speech, study, transfer
 from pathemo.splits import folds_for, speaker_folds
 
 SOURCES = {"emodb": "ravdess", "savee": "emodb", "ravdess": "savee"}
-DEFAULTS = dict(steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
+DEFAULTS = dict(population_size=16, steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
 VARIANTS = {
     "defaults": {},
     "clamp at the edge": dict(edge="clamp"),
@@ -35,7 +35,7 @@ VARIANTS = {
     "N = 5 of 10": dict(n_active=5),
     "mutation rate doubled": dict(rate=2 / 9),
     "population of 64": dict(population_size=64),
-    "population of 4": dict(population_size=4),
+    "population of 4, now the default": dict(population_size=4),
     "half the steps on the best path": dict(final_share=0.5),
     "half so, population of 4": dict(final_share=0.5, population_size=4),
     "half so, population of 4, seeded": dict(final_share=0.5, population_size=4, frozen_path="seeded"),
