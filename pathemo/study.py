@@ -80,15 +80,15 @@ def run(grid, tasks, settings, *, n_jobs=1):
     outcomes : dict of Outcome
         By run, a member of `grid`.
     """
-    here = {name for name, _ in tasks}
-    runs = [one for one in grid if {one[1], *one[2]} <= here]
+    absent = {run: [name for name in (run[1], *run[2]) if (name, run[3]) not in tasks] for run in grid}
+    runs = [run for run in grid if not absent[run]]
     jobs = [(p, tasks[target, i], [tasks[s, i] for s in sources], settings) for p, target, sources, i in runs]
     outcomes = dict(zip(runs, outcomes_of(jobs, n_jobs=n_jobs), strict=True))
     rows = [outcome.rows for outcome in outcomes.values()]
-    for protocol, target, sources, inputs in grid:
-        if absent := [name for name in (target, *sources) if name not in here]:
+    for (protocol, target, sources, inputs), names in absent.items():
+        if names:
             name = "pathnet_scratch" if protocol is transfer.pathnet and not sources else protocol.__name__
-            reason = f"{', '.join(absent)} ({inputs}) not found, see data/README.md"
+            reason = f"{', '.join(names)} ({inputs}) not found, see data/README.md"
             key = dict(protocol=name, source="+".join(sources), target=target, inputs=inputs)
             rows.append(metrics.not_run_rows(reason, **key))
     return pd.concat(rows, ignore_index=True), outcomes

@@ -56,6 +56,17 @@ def test_one_module_a_layer_is_a_sequential():
     np.testing.assert_allclose(net.predict("a", paths, examples)[0], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_mean_is_the_sum_of_modules_divided_by_their_number():
+    """A network that averages N modules is one that sums modules with all weights divided by N."""
+    net, examples, paths = stack(combine="mean")
+    twin, *_ = stack()
+    for layer in twin.layers:
+        layer /= 2
+    mean, total = (np.stack(one.predict("a", paths, examples)) for one in (net, twin))
+    np.testing.assert_allclose(mean, total, rtol=1e-5)
+    assert (mean != np.stack(stack()[0].predict("a", paths, examples))).any()
+
+
 def test_parameter_count_is_the_formula():
     """N * ((d + 1) w + (L - 1) (w + 1) w) numbers on a path, M / N times as many in the network."""
     net, *_ = stack()

@@ -42,12 +42,14 @@ def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
     tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
     runs = [(fine_tune, "target", ("near",)), (fine_tune, "target", ("lost",)), (pathnet, "lost", ())]
-    grid = [(*run, "plain") for run in runs]
+    grid = [*((*run, "plain") for run in runs), (fine_tune, "target", ("near",), "hog, plain")]
     rows, outcomes = study.run(grid, tasks, BRIEF)
     assert list(outcomes) == grid[:1]
     missing = rows[rows.note.ne("")]
-    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch"]
-    assert missing.note.eq("not run: lost (plain) not found, see data/README.md").all()
+    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch", "fine_tune"]
+    said = "not run: {} not found, see data/README.md"
+    lost = ["lost (plain)", "lost (plain)", "target, near (hog, plain)"]
+    assert missing.note.tolist() == [said.format(names) for names in lost]
     assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)
 
 
