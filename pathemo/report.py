@@ -1,5 +1,6 @@
 """What notebooks call: result rows, figures and provenance go to the report; tables are drawn from rows."""
 
+import gzip
 import json
 import os
 import platform
@@ -30,7 +31,7 @@ def project():
 
 
 def save_rows(rows):
-    """Result rows as they were written for `results.csv`, values rounded to 4 decimals; one call a notebook.
+    """Result rows as they were written for `results.csv.gz`, values rounded to 4 decimals; once a notebook.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def save_rows(rows):
             first = rows.loc[wrong, key].iloc[0].to_dict()
             raise ValueError(f"{wrong.sum()} of {len(rows)} result rows are {problem}, the first is {first}")
     folder = _output()
-    write(folder / "rows" / f"{folder.name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    write(folder / "rows" / f"{folder.name}.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
     return rows
 
 
@@ -92,12 +93,13 @@ def rows(*notebooks, profile=None):
     """
     profile = profile or os.environ.get("PATHEMO_PROFILE", "quick")
     folder = project() / "reports" / profile / "rows"
-    files = [folder / f"{name}.csv" for name in notebooks] or sorted(folder.glob("*.csv"))
-    missing = [file.stem for file in files if not file.is_file()]
+    names = notebooks or sorted(file.name.removesuffix(".csv.gz") for file in folder.glob("*.csv.gz"))
+    files = {name: folder / f"{name}.csv.gz" for name in names}
+    missing = [name for name, file in files.items() if not file.is_file()]
     if missing or not files:
         wanted = ", ".join(missing) or "any notebook"
         raise FileNotFoundError(f"reports/{profile} has no rows of {wanted}: python -m pathemo run {profile}")
-    return pd.concat([read_rows(file).assign(notebook=file.stem) for file in files], ignore_index=True)
+    return pd.concat([read_rows(file).assign(notebook=n) for n, file in files.items()], ignore_index=True)
 
 
 def provenance(parameters, indexes, started):
@@ -147,10 +149,11 @@ def _commit():
 
 
 def write(path, text):
-    """Write a text so that the name holds a whole one at any moment."""
+    """Write a text, packed if the name ends in .gz, so that the name holds a whole one at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
+    data = text.encode("utf-8")
+    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     os.replace(part, path)
 
 
@@ -176,6 +179,8 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
 def readme(*, check=False):
     """Bring README.md's table, between its two markers, up to date with `reports/paper`; `check` only looks.
 
+    It leaves out what was learned from a part of a corpus.
+
     Raises
     ------
     ValueError
@@ -186,7 +191,9 @@ def readme(*, check=False):
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", old, re.DOTALL)
     if not parts:
         raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
-    table = results_table(rows(profile="paper"), row=["target", "inputs"])
+    saved = rows(profile="paper")
+    parts_of_corpora = saved["inputs"].str.contains(r", \d+ (?:training speakers|groups)$")
+    table = results_table(saved[~parts_of_corpora], row=["target", "inputs"])
     new = f"{parts[1]}\n{markdown_table(table)}\n{parts[2]}"
     if check and new != old:
         raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")

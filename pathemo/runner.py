@@ -130,7 +130,7 @@ def _digests(settings):
     for name, parameters in settings["notebooks"].items():
         cells = _read_notebook(name).cells
         cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in cells]
-        read = [settings["folder"] / "rows" / f"{other}.csv" for other in settings["reads"].get(name, [])]
+        read = [settings["folder"] / "rows" / f"{other}.csv.gz" for other in settings["reads"].get(name, [])]
         read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
         everything = json.dumps([common, parameters, cells, read])
         digests[name] = hashlib.sha256(everything.encode()).hexdigest()
@@ -178,7 +178,7 @@ def _execute(settings, name, digest):
     nbformat.write(notebook, path)
     headline = _headline(notebook)
     write(staging / f"{name}.html", _page(notebook, headline["title"], settings))
-    saved_rows = [f"rows/{file.name}" for file in staging.glob("rows/*.csv")]
+    saved_rows = [f"rows/{file.name}" for file in staging.glob("rows/*.csv.gz")]
     figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
     state = {
         "digest": digest,
@@ -231,7 +231,7 @@ def _publish(staging, folder):
 
 
 def _summarise(settings):
-    """Write results.csv, provenance.json, README.md and the index page from the reports that are there.
+    """Write results.csv.gz, provenance.json, README.md and the index page from the reports that are there.
 
     Results are of reports that are up to date: rows of another code or another corpus are not mixed in.
     """
@@ -243,13 +243,13 @@ def _summarise(settings):
     for name, state in states.items():
         state["current"] = state.get("digest") == digests[name]
         state["question"] = _markdown(state.get("question", ""))
-    names = [n for n in states if states[n]["current"] and (folder / "rows" / f"{n}.csv").is_file()]
+    names = [n for n in states if states[n]["current"] and (folder / "rows" / f"{n}.csv.gz").is_file()]
     table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
     table = table[["notebook", *ROW_COLUMNS]]
-    write(folder / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    write(folder / "results.csv.gz", table.to_csv(index=False, lineterminator="\n"))
     results = results_table(table) if table["metric"].eq("uar").any() else pd.DataFrame()
     heading = f"# The {profile} profile, on {data} corpora"
-    origin = f"Made by `python -m pathemo run {profile}` from the rows in `results.csv`; open `index.html`."
+    origin = f"Made by `python -m pathemo run {profile}` from rows in `results.csv.gz`; open `index.html`."
     caption = "UAR in %, mean over speakers [95 % interval]:"
     write(folder / "README.md", "\n\n".join([heading, origin, caption, markdown_table(results)]))
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
