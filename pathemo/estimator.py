@@ -128,7 +128,10 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         X = validate_data(self, X, reset=False)
         unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))], scaling=self._scaling)
-        return self.net_.predict("target", self.best_path_[None], unseen)[0]
+        # in double precision, so that a row's posteriors do not depend on the rows beside it
+        net, unseen.table = self.net_.repeat([0]), unseen.table.double()
+        net.layers, net.heads = [w.double() for w in net.layers], {"target": net.heads["target"].double()}
+        return net.predict("target", self.best_path_[None], unseen)[0]
 
     def predict(self, X):
         """Return the most probable class of each row (n,)."""
