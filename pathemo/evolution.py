@@ -213,8 +213,9 @@ def evolve(
     -------
     evolution : Evolution
         `history` has the columns generation, replica, genotype_first, genotype_second (modules of each layer:
-        "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent so far), frozen_share
-        (of the winner's modules). A replica that was stopped, see `PathNet.stopped`, has no further rows.
+        "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent so far), and of the
+        modules of winner and loser, which share was frozen: frozen_share, frozen_share_lost. A replica that
+        was stopped, see `PathNet.stopped`, has no further rows.
 
     Raises
     ------
@@ -293,7 +294,8 @@ def _history(record, frozen, *, steps):
     generation, replica = np.nonzero(np.isfinite(record["fitness"]).any(axis=2))
     pairs, winner = record["pairs"][generation, replica], record["winners"][generation, replica]
     paths = record["populations"][generation[:, None], replica[:, None], pairs]  # (rows, 2, L, N)
-    won = paths[np.arange(len(paths)), winner]
+    on_frozen = np.take_along_axis(frozen[replica, None], paths.astype(int), axis=3).mean((2, 3))
+    tournament = np.arange(len(paths))
     reached = record["fitness"][generation, replica]
     return pd.DataFrame({
         "generation": generation,
@@ -304,7 +306,8 @@ def _history(record, frozen, *, steps):
         "fitness_second": reached[:, 1],
         "winner": winner,
         "steps": steps * (generation + 1),
-        "frozen_share": np.take_along_axis(frozen[replica], won.astype(int), axis=2).mean((1, 2)),
+        "frozen_share": on_frozen[tournament, winner],
+        "frozen_share_lost": on_frozen[tournament, 1 - winner],
     })  # fmt: skip
 
 

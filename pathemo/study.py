@@ -1,4 +1,7 @@
-"""The study's tasks and its grid: which runs there are, side by side, each kept when it is finished."""
+"""The study's tasks and its grid: which runs there are, side by side, each kept when it is finished.
+
+Settings may be given, or chosen in each fold by that fold's own training speakers.
+"""
 
 import hashlib
 import warnings
@@ -6,14 +9,15 @@ from itertools import permutations
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from . import cache, faces, metrics, speech, transfer
+from . import cache, faces, metrics, speech, splits, transfer
 
 MEDIA = {"speech": ["audio", "video"], "landmarks": ["landmarks"], "hog": ["video", "image"],
          "crops": ["video", "image"]}
-ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "transfer")
+ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "tasks", "transfer")
 
 
 def tasks_of(indexes, modality, inputs, *, n_jobs=1, **options):
@@ -62,7 +66,7 @@ def sources_for(target, names, tasks):
     return [(name,) for name in others] + (list(permutations(several)) if len(several) > 1 else [])
 
 
-def run(grid, tasks, settings, *, n_jobs=1):
+def run(grid, tasks, settings, *, candidates=(), n_jobs=1):
     """Return the result rows of a grid, and the outcomes of those of its runs whose corpora are here.
 
     Parameters
@@ -73,6 +77,8 @@ def run(grid, tasks, settings, *, n_jobs=1):
         By (name, inputs). A run that needs another corpus gets a row that says so.
     settings : dict
         Keyword arguments of the protocols, the same for all.
+    candidates : list of dict, optional
+        Settings of which each fold takes those that its own training speakers choose, see `chosen`.
 
     Returns
     -------
@@ -83,7 +89,8 @@ def run(grid, tasks, settings, *, n_jobs=1):
     absent = {run: [name for name in (run[1], *run[2]) if (name, run[3]) not in tasks] for run in grid}
     runs = [run for run in grid if not absent[run]]
     jobs = [(p, tasks[target, i], [tasks[s, i] for s in sources], settings) for p, target, sources, i in runs]
-    outcomes = dict(zip(runs, outcomes_of(jobs, n_jobs=n_jobs), strict=True))
+    finished = chosen(jobs, candidates, n_jobs=n_jobs) if candidates else outcomes_of(jobs, n_jobs=n_jobs)
+    outcomes = dict(zip(runs, finished, strict=True))
     rows = [outcome.rows for outcome in outcomes.values()]
     for (protocol, target, sources, inputs), names in absent.items():
         if names:
@@ -92,6 +99,77 @@ def run(grid, tasks, settings, *, n_jobs=1):
             key = dict(protocol=name, source="+".join(sources), target=target, inputs=inputs)
             rows.append(metrics.not_run_rows(reason, **key))
     return pd.concat(rows, ignore_index=True), outcomes
+
+
+def chosen(jobs, candidates, *, n_folds=3, n_jobs=1):
+    """Return the outcome of each job, every fold with the settings that its training speakers choose.
+
+    Within the training part of a fold, the protocol learns two of three groups of speakers and is tested on
+    the third, in turn, with each candidate and the first seed. The candidate with the highest UAR, mean over
+    those speakers, is the fold's; then it learns the whole training part, with all seeds. Speakers of the
+    test part take no part in the choice.
+
+    Parameters
+    ----------
+    jobs : list of (protocol, target, sources, settings)
+        As in `outcomes_of`.
+    candidates : list of dict
+        Settings that take the place of those of the job. They must leave the shape of paths as it is.
+    n_folds : int
+        Groups of training speakers, as many as there are speakers if those are fewer.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        `choice` is a row a fold and candidate: fold, candidate (its place), development (UAR), chosen.
+    """
+    trials = [
+        (protocol, _inner(target, n_folds), sources, settings | candidate | {"seeds": settings["seeds"][:1]})
+        for protocol, target, sources, settings in jobs for candidate in candidates
+    ]  # fmt: skip
+    tried = iter(list(outcomes_of(trials, n_jobs=n_jobs)))
+    choices = [_choice([next(tried).rows for _ in candidates]) for _ in jobs]
+    finals = [
+        (protocol, _with_folds(target, part["fold"]), sources, settings | candidates[number])
+        for (protocol, target, sources, settings), choice in zip(jobs, choices, strict=True)
+        for number, part in choice[choice["chosen"]].groupby("candidate")
+    ]
+    finished = outcomes_of(finals, n_jobs=n_jobs)
+    outcomes = []
+    for (_, target, _, settings), choice in zip(jobs, choices, strict=True):
+        parts = [next(finished) for _ in range(choice.loc[choice["chosen"], "candidate"].nunique())]
+        posteriors = parts[0].posteriors
+        for part in parts[1:]:
+            posteriors = np.where(np.isnan(posteriors), part.posteriors, posteriors)
+        protocol, source = parts[0].rows.loc[0, ["protocol", "source"]]
+        rows = transfer.score(target, posteriors, settings["seeds"], protocol=protocol, source=source)
+        outcomes.append(transfer.Outcome(rows, posteriors, choice=choice, parts=tuple(parts)))
+    return outcomes
+
+
+def _inner(target, n_folds):
+    """Return the task with folds of each fold's training speakers: "3/1" is the first of fold "3"."""
+    folds = []
+    for fold in target.folds:
+        speakers = pd.DataFrame({"speaker": target.speaker[fold.train]})
+        inner = splits.speaker_folds(speakers, min(n_folds, speakers["speaker"].nunique()), seed=0)
+        folds += [splits.Fold(f"{fold.name}/{part.name}", fold.train[part.train], fold.train[part.test])
+                  for part in inner]  # fmt: skip
+    return target._replace(folds=tuple(folds))
+
+
+def _with_folds(target, names):
+    return target._replace(folds=tuple(fold for fold in target.folds if fold.name in set(names)))
+
+
+def _choice(rows):
+    """Return which candidate each fold chooses, from the rows of each candidate's trial."""
+    rows = pd.concat(rows, keys=range(len(rows)), names=["candidate"]).reset_index("candidate")
+    rows = rows[rows["metric"].eq("uar") & rows["speaker"].ne("all")]
+    fold = rows["fold"].str.rpartition("/")[0].rename("fold")
+    development = rows.groupby([fold, "candidate"])["value"].mean().rename("development").reset_index()
+    best = development.groupby("fold")["development"].idxmax()
+    return development.assign(chosen=development.index.isin(best))
 
 
 def outcomes_of(jobs, *, n_jobs=1):

@@ -18,99 +18,13 @@ from . import metrics, splits
 from .evolution import evolve
 from .examples import Examples
 from .pathnet import PathNet
+from .tasks import Task, groups, pooled, task, with_emotions, with_few_speakers
 
-
-class Task(NamedTuple):
-    """A corpus as something to learn: n clips, and one row of `features` a clip, or several (its frames)."""
-
-    name: str
-    features: np.ndarray  # (n_rows, d) float32, or images (n_rows, channels, height, width)
-    emotion: np.ndarray  # (n,) str
-    speaker: np.ndarray  # (n,) str
-    folds: list = ()  # of splits.Fold, of clips; a source needs none
-    version: str = ""  # corpus_version of the result rows
-    inputs: str = "plain"  # or "speaker-normalised", with the modality before it, if there are several
-    clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
-
-    @property
-    def emotions(self):
-        """The emotions of this task, sorted: column k of its posteriors is emotions[k]."""
-        return np.unique(self.emotion)
-
-    def rows(self, clips):
-        """Return the rows of features of these clips."""
-        return np.asarray(clips) if self.clip is None else np.flatnonzero(np.isin(self.clip, clips))
-
-    def labels(self):
-        """Return the emotion of each row of features as a number."""
-        labels = np.searchsorted(self.emotions, self.emotion)
-        return labels if self.clip is None else labels[self.clip]
-
-    def of_clips(self, posteriors, clips):
-        """Return the posteriors of clips (len(clips), K): the means over those of their rows."""
-        if self.clip is None:
-            return posteriors
-        return pd.DataFrame(posteriors).groupby(self.clip[self.rows(clips)]).mean().loc[clips].to_numpy()
-
-
-def task(name, index, features, *, inputs="plain", clip=None, modality=None):
-    """Return a corpus as a `Task`, with the study's folds where its speakers are known.
-
-    Parameters
-    ----------
-    index : DataFrame
-        From `pathemo.corpora.load` or `from_table`.
-    features : float array (n_rows, d), or images (n_rows, channels, height, width)
-        A row a clip, from `pathemo.speech.functionals` for instance, or several, see `clip`.
-    inputs : {"plain", "speaker-normalised"}
-        The second scales the features of each speaker by that speaker's own unlabelled clips.
-    clip : int array (n_rows,), optional
-        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it. Clips without rows
-        are no part of the task; a clip's posteriors are the means over its rows.
-    modality : str, optional
-        What the features are of, "crops" for instance; it stands before `inputs` in result rows.
-    """
-    if inputs not in ("plain", "speaker-normalised"):
-        raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
-    version = index.attrs.get("version", "")
-    if clip is not None:
-        places, clip = np.unique(clip, return_inverse=True)
-        index = index.iloc[places].reset_index(drop=True)
-    features, known = np.asarray(features, np.float32), index["speaker"].notna().all()
-    if inputs == "speaker-normalised":
-        speaker = index["speaker"] if clip is None else index["speaker"].iloc[clip]
-        flat = features.reshape(len(features), -1)
-        features = splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
-    return Task(
-        name, features, index["emotion"].to_numpy(str), index["speaker"].fillna("").to_numpy(str),
-        tuple(splits.folds_for(index)) if known else (), version,
-        inputs if modality is None else f"{modality}, {inputs}", clip,
-    )  # fmt: skip
-
-
-def groups(name, index, features, n_groups, *, seed=0, clip=None, **options):
-    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb 1/3", ...
-
-    Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`.
-    """
-    clip = np.arange(len(index)) if clip is None else clip
-    tasks = []
-    for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed), start=1):
-        rows = np.isin(clip, part)
-        of_part, clip_of_part = index.iloc[part].reset_index(drop=True), np.searchsorted(part, clip[rows])
-        group = f"{name} {number}/{n_groups}"
-        tasks.append(task(group, of_part, features[rows], clip=clip_of_part, **options))
-    return tasks
-
-
-def with_few_speakers(task, n_speakers, *, seed=0):
-    """Return the task with at most so many training speakers a fold, drawn by `seed`; its `inputs` say so."""
-    folds = []
-    for fold in task.folds:
-        speakers = np.unique(task.speaker[fold.train])
-        drawn = np.random.default_rng([seed, *fold.name.encode()]).permutation(speakers)[:n_speakers]
-        folds.append(fold._replace(train=fold.train[np.isin(task.speaker[fold.train], drawn)]))
-    return task._replace(folds=tuple(folds), inputs=f"{task.inputs}, {n_speakers} training speakers")
+__all__ = [
+    "Outcome", "Task", "baseline", "fine_tune", "from_scratch", "from_scratch_long", "from_scratch_wide",
+    "frozen_features", "groups", "pathnet", "pooled", "score", "task", "with_emotions", "with_few_speakers",
+    "zero_shot",
+]  # fmt: skip
 
 
 class Outcome(NamedTuple):
@@ -119,18 +33,43 @@ class Outcome(NamedTuple):
     rows: pd.DataFrame
     posteriors: np.ndarray  # (n_seeds, n, K), of each clip when its speaker was in the test fold
     paths: np.ndarray | None = None  # (n_seeds, n_folds, L, N) the target's
-    frozen: np.ndarray | None = None  # (n_seeds, L, M) the modules that the sources froze
+    frozen: np.ndarray | None = None  # (n_seeds, n_folds, L, M) the modules that the sources froze
     history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.evolution.Evolution`
+    memory: pd.DataFrame | None = None  # result rows on the sources, before and after the target was learned
+    choice: pd.DataFrame | None = None  # of settings, see `pathemo.study.chosen`; what follows is in `parts`
+    parts: tuple = ()  # outcomes of the folds that chose the same
 
     def frozen_share(self):
         """Return which share of the target's paths lies on frozen modules, and what chance would give."""
-        on_frozen = np.take_along_axis(self.frozen[:, None], self.paths, axis=3)
-        return on_frozen.mean(), self.frozen.mean()
+        return np.take_along_axis(self.frozen, self.paths, axis=3).mean(), self.frozen.mean()
 
 
 def from_scratch(target, sources=(), **settings):
     """Return the outcome of one path trained on the target alone; `sources` are not used."""
     return _study("from_scratch", target, (), evolving=False, **settings)
+
+
+def from_scratch_wide(target, sources=(), *, n_modules=10, **settings):
+    """Return the outcome of one path of all M modules a layer: from scratch, of PathNet's total size."""
+    return _study("from_scratch_wide", target, (), evolving=False, **settings | {"n_active": n_modules})
+
+
+def from_scratch_long(target, sources, *, steps=1000, **settings):
+    """Return the outcome of one path trained on the target for what others spend on the sources as well."""
+    steps *= 1 + len(sources)
+    outcome = _study("from_scratch_long", target, (), evolving=False, **settings | {"steps": steps})
+    return outcome._replace(rows=outcome.rows.assign(source="+".join(source.name for source in sources)))
+
+
+def zero_shot(target, sources, **settings):
+    """Return the outcome of one path trained on the sources alone, on the emotions that the target shares.
+
+    No label of the target is used; unless inputs are speaker-normalised, the training speakers of the target
+    give the scale of the features.
+    """
+    shared = with_emotions(target, np.unique(np.concatenate([source.emotions for source in sources])))
+    settings = settings | {"head": "shared"}
+    return _study("zero_shot", shared, sources, evolving=False, zero_shot=True, **settings)
 
 
 def fine_tune(target, sources, **settings):
@@ -167,9 +106,10 @@ def baseline(target, sources=(), *, model, protocol):
 
 
 def _study(
-    protocol, target, sources, *, evolving, head_only=False, seeds=(0, 1, 2), steps=1000, n_layers=3,
-    n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=4, fitness="train",
-    final_share=0.0, frozen_path="free", edge="wrap", rate=None, progress=False, device="cpu", **training,
+    protocol, target, sources, *, evolving, head_only=False, zero_shot=False, seeds=(0, 1, 2), steps=1000,
+    n_layers=3, n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=4,
+    fitness="train", final_share=0.0, frozen_path="free", head="new", edge="wrap", rate=None, progress=False,
+    device="cpu", **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -194,6 +134,9 @@ def _study(
         What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
         evolution; "seeded" puts them into the first population; "forced" keeps them active beside the N
         modules that evolve.
+    head : {"new", "shared"}
+        What a task's head starts with. "new", the paper's, is drawn; "shared" copies the weights of emotions
+        that an earlier task has as well, of the latest that has them.
     edge, rate
         Of mutations, see `evolve`.
     **training
@@ -208,6 +151,8 @@ def _study(
                          f"{2 * minibatches}, so the budget would differ from that of the other protocols")
     if frozen_path not in ("free", "seeded", "forced"):
         raise ValueError(f"frozen_path = {frozen_path!r}: choose 'free', 'seeded' or 'forced'")
+    if head not in ("new", "shared"):
+        raise ValueError(f"head = {head!r}: choose 'new' or 'shared'")
     shape = dict(n_layers=n_layers, n_active=n_active, width=width, combine=combine, device=device)
     shape["n_modules"] = n_modules if evolving else n_active
     inputs = target.features.shape[1:] if target.features.ndim > 2 else target.features.shape[1]
@@ -219,11 +164,16 @@ def _study(
         `before` is the paths (R, L, N) that each source froze.
         """
         net.add_head(task.name, len(task.emotions))
+        for earlier in earlier_tasks if head == "shared" else ():
+            _, mine, theirs = np.intersect1d(task.emotions, earlier.emotions, return_indices=True)
+            net.heads[task.name][:, mine] = net.heads[earlier.name][:, theirs]
+        earlier_tasks.append(task)
         labels, rows = task.labels(), [task.rows(of_replica) for of_replica in clips]
         examples = Examples(task.features, labels, rows, device=device)
         if not evolving:
             path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
-            net.train(task.name, path, examples, steps=steps, **options, **training)
+            if not (zero_shot and task is target):
+                net.train(task.name, path, examples, steps=steps, **options, **training)
             return path, None, examples
         deciding, held_out = examples, None
         if fitness == "dev":
@@ -242,27 +192,58 @@ def _study(
         net.train(task.name, evolution.best, examples, steps=final_steps, **training)
         return evolution.best, evolution.history, examples
 
-    frozen_paths = []
+    def recognised(source, paths):
+        """Return the emotion (R, n) that each replica recognises in each clip of a source."""
+        clips = np.arange(len(source.emotion))
+        rows = [source.rows(clips)] * net.n_replicas
+        posteriors = net.predict(
+            source.name, paths, Examples(source.features, source.labels(), rows, device=device)
+        )
+        return source.emotions[np.stack([source.of_clips(p, clips).argmax(1) for p in posteriors])]
+
+    earlier_tasks, frozen_paths, memory, n_folds = [], [], [], len(target.folds)
     for source in sources:
         paths, *_ = learn(source, [np.arange(len(source.emotion))] * len(seeds), frozen_paths)
+        memory.append((source, paths, recognised(source, paths)))
         if evolving:
             net.freeze(paths)
             net.reinitialise()
             frozen_paths.append(paths)
-    frozen = net.frozen.cpu().numpy()
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
     folds = [fold for _ in seeds for fold in target.folds]
-    frozen_paths = [path.repeat(len(target.folds), axis=0) for path in frozen_paths]
+    frozen = net.frozen.cpu().numpy().reshape(len(seeds), n_folds, n_layers, -1)
+    frozen_paths = [path.repeat(n_folds, axis=0) for path in frozen_paths]
     training_clips = [fold.train for fold in folds]
     paths, history, examples = learn(target, training_clips, frozen_paths, head_only=head_only)
     of_rows = net.predict(target.name, paths, examples, [target.rows(fold.test) for fold in folds])
     posteriors = np.full((len(seeds), len(target.emotion), len(target.emotions)), np.nan)
     for replica, (posterior, fold) in enumerate(zip(of_rows, folds, strict=True)):
         if replica not in net.stopped:
-            posteriors[replica // len(target.folds), fold.test] = target.of_clips(posterior, fold.test)
-    rows = score(target, posteriors, seeds, protocol=protocol, source="+".join(s.name for s in sources))
-    paths = paths.reshape(len(seeds), len(target.folds), n_layers, -1)
-    return Outcome(rows, posteriors, paths, frozen, history)
+            posteriors[replica // n_folds, fold.test] = target.of_clips(posterior, fold.test)
+    key = dict(protocol=protocol, source="+".join(source.name for source in sources))
+    rows = score(target, posteriors, seeds, **key)
+    key |= dict(target=target.name, inputs=target.inputs, fold="+".join(fold.name for fold in target.folds))
+    memory = [
+        _memory_rows(learned, seeds, before, recognised(learned, path.repeat(n_folds, axis=0)), **key)
+        for learned, path, before in memory
+    ]
+    paths = paths.reshape(len(seeds), n_folds, n_layers, -1)
+    return Outcome(rows, posteriors, paths, frozen, history, pd.concat(memory) if memory else None)
+
+
+def _memory_rows(learned, seeds, before, after, *, protocol, **key):
+    """Return result rows on the clips of a learned source: before the target was learned, and after.
+
+    What was recognised (R, n) is, before, of a replica a seed, and after, of one a seed and fold.
+    """
+    return pd.concat([
+        metrics.pooled_rows(
+            np.tile(learned.emotion, of_seed.shape[0]), of_seed.ravel(), speaker=f"all of {learned.name}",
+            seed=seed, protocol=f"{protocol}, {moment} the target", corpus_version=learned.version, **key,
+        )
+        for moment, recognised in (("before", before), ("after", after))
+        for seed, of_seed in zip(seeds, np.split(recognised, len(seeds)), strict=True)
+    ])  # fmt: skip
 
 
 def _seed(seed, *names):

@@ -11,6 +11,7 @@ import soundfile
 from scipy import fft
 
 from pathemo import corpora, speech
+from pathemo.speech import utterances
 
 RATE = 16000
 TIME = np.arange(RATE) / RATE  # one second
@@ -315,13 +316,13 @@ def test_correlations_are_those_of_numpy():
     """Pairs come in the order of the upper triangle of numpy's correlation matrix."""
     tracks = np.random.default_rng(0).normal(size=(5, 100))
     expected = np.corrcoef(tracks)[np.triu_indices(5, 1)]
-    np.testing.assert_allclose(speech._correlations(tracks), expected, atol=1e-5)
+    np.testing.assert_allclose(utterances._correlations(tracks), expected, atol=1e-5)
 
 
 def test_contours_are_a_cosine_transform():
     """A contour is the type-II cosine transform without its mean term."""
     tracks = np.random.default_rng(0).normal(size=(5, 100))
-    np.testing.assert_allclose(speech._contours(tracks), fft.dct(tracks)[:, 1:7] / 200, atol=1e-12)
+    np.testing.assert_allclose(utterances._contours(tracks), fft.dct(tracks)[:, 1:7] / 200, atol=1e-12)
 
 
 # --- functionals of an index, and their cache
@@ -356,7 +357,7 @@ def refuse(*_, **__):
 def test_what_is_cached_is_not_made_again(wav, monkeypatch):
     """The second time no recording is decoded, wherever it lies and whatever it is called."""
     first = speech.functionals(frame(wav))
-    monkeypatch.setattr(speech, "decode", refuse)
+    monkeypatch.setattr(utterances, "decode", refuse)
     renamed = wav.rename(wav.with_name("renamed.wav"))
     np.testing.assert_array_equal(speech.functionals(frame(renamed)), first)
 
@@ -368,7 +369,7 @@ def test_another_recording_another_setting_or_other_code_is_made_anew(wav, cache
     speech.functionals(frame(wav), sampling_rate=32000)
     soundfile.write(wav, sawtooth(100), RATE)
     speech.functionals(frame(wav))
-    monkeypatch.setattr(speech, "CODE", "other")
+    monkeypatch.setattr(utterances, "CODE", "other")
     speech.functionals(frame(wav))
     assert len(list(cache.glob("speech/*"))) == 5
 
@@ -391,7 +392,7 @@ def test_all_unusable_recordings_are_named_and_the_others_kept(wav, tmp_path, mo
     for text in (*map(str, bad), "clip3: the clip has neither audio nor video"):
         assert text in str(error.value)
     assert str(wav) not in str(error.value)
-    monkeypatch.setattr(speech, "decode", refuse)
+    monkeypatch.setattr(utterances, "decode", refuse)
     speech.functionals(frame(wav))
 
 
@@ -420,3 +421,27 @@ def test_recorded_speech_has_finite_functionals(recorded_root, name):
     rows = speech.functionals(some, n_jobs=1)
     assert rows.shape == (len(some), len(speech.FUNCTIONALS))
     assert np.isfinite(rows).all()
+
+
+def test_a_faster_recording_is_shorter_and_higher(wav):
+    """Played at 1.1 times its speed, a sawtooth of 200 Hz is one of 220 Hz, and shorter by a tenth."""
+    soundfile.write(wav, sawtooth(200), RATE)
+    usual, faster = (speech.functionals(frame(wav), speed=speed)[0] for speed in (1.0, 1.1))
+    pitch, duration = (speech.FUNCTIONALS.index(name) for name in ("pitch mean", "duration"))
+    assert faster[pitch] - usual[pitch] == pytest.approx(12 * np.log2(1.1), abs=0.05)
+    assert faster[duration] - usual[duration] == pytest.approx(-np.log2(1.1), abs=0.03)
+
+
+def test_segments_cover_a_clip_and_short_ones_are_padded(tmp_path):
+    """Three seconds give three segments of 1.5 s, a quarter of one gives one; each knows its clip."""
+    paths = [tmp_path / "long.wav", tmp_path / "short.wav"]
+    for path, seconds in zip(paths, (3.03, 0.25), strict=True):
+        soundfile.write(path, np.resize(sawtooth(200), round(seconds * RATE)), RATE)
+    segments, clip = speech.segments(frame(*paths))
+    assert segments.shape == (4, 32, 48) and clip.tolist() == [0, 0, 0, 1]
+    whole = speech.log_mel(speech.decode(paths[0], sampling_rate=RATE), sampling_rate=RATE, n_mels=32,
+                           window=0.064, hop=0.032, fmax=8000)  # fmt: skip
+    whole = np.maximum(whole - whole.max(), -60)
+    np.testing.assert_allclose(segments[0], whole[:, :48], atol=1e-4)
+    np.testing.assert_allclose(segments[2], whole[:, -48:], atol=1e-4)
+    assert (segments[3][:, :10] == -60).all() and segments[3].max() == 0

@@ -1,6 +1,6 @@
-"""Speech: a recording decoded, its log-mel spectrogram, and one row of functionals an utterance.
+"""Functionals: one row of numbers an utterance.
 
-Functionals are statistics, over an utterance, of descriptors taken every 10 ms. One short-time Fourier
+They are statistics, over an utterance, of descriptors taken every 10 ms. One short-time Fourier
 transform feeds them all: its power gives bands, cepstrum, shape and level, and the inverse transform of that
 power is the autocorrelation, which gives pitch and voicing.
 
@@ -11,21 +11,17 @@ and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, 
 from itertools import combinations, pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import pooch
-import soundfile
-import soxr
 import torch
 from scipy import fft, ndimage, signal
 from torchaudio.functional import melscale_fbanks
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-from . import cache
+from .. import cache
+from .recordings import decode
 
-SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
-WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
-CODE = pooch.file_hash(__file__)  # part of cache names: new code, new entries
+HERE = Path(__file__)
+CODE = pooch.file_hash(HERE) + pooch.file_hash(HERE.with_name("recordings.py"))  # new code, new entries
 
 HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
@@ -60,101 +56,7 @@ FUNCTIONALS = (
 )
 
 
-def decode(path, *, sampling_rate):
-    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by soxr.
-
-    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file is told by
-    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes).
-
-    Parameters
-    ----------
-    path : str or Path
-    sampling_rate : int [Hz]
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is empty, no recording, damaged, truncated, silent, not finite, or a video without a sound track.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such recording. {WAY_OUT}")
-    try:
-        _check_bytes(path)
-        if path.suffix.lower() in (".wav", ".flac"):
-            channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            y = channels.mean(axis=1)
-        else:
-            y, rate = _sound_track(path)
-        if len(y) == 0:
-            raise ValueError("it is empty (0 samples)")
-        if not np.isfinite(y).all():
-            raise ValueError("it has samples that are not finite numbers")
-        if np.abs(y - y.mean()).max() < SILENCE:
-            raise ValueError(f"it is silent: no sample is {SILENCE:g} of full scale off the mean")
-    except (OSError, soundfile.LibsndfileError, av.FFmpegError) as problem:
-        reason = getattr(problem, "error_string", None) or problem.strerror
-        raise ValueError(f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}") from problem
-    except ValueError as problem:
-        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
-    return soxr.resample(y, rate, sampling_rate)
-
-
-def _check_bytes(path):
-    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept it."""
-    with open(path, "rb") as file:
-        header, n_bytes = file.read(8), path.stat().st_size
-    if n_bytes == 0:
-        raise ValueError("it is empty (0 bytes)")
-    n_announced = int.from_bytes(header[4:], "little")  # 0x7FFFF000 or more: written to a pipe, not known
-    if header.startswith(b"RIFF") and n_bytes < n_announced < 0x7FFFF000:
-        raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
-
-
-def _sound_track(path):
-    with av.open(path) as container:
-        if not container.streams.audio:
-            raise ValueError("it has no sound track")
-        stream = container.streams.audio[0]
-        to_float = av.AudioResampler(format="fltp")
-        parts = [part.to_ndarray() for frame in container.decode(stream) for part in to_float.resample(frame)]
-        y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
-        n_announced = (stream.duration or 0) * stream.time_base * stream.rate
-        if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
-            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {len(y)} there")
-        return y, stream.rate
-
-
-def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0):
-    """Log-mel spectrogram (n_mels, 1 + n_samples // hop) as float32 [dB], equal to librosa's.
-
-    Hann window, ends mirrored, Slaney's scale and norm; the defaults are CNN-14's, at 32 kHz and at 16 kHz.
-
-    Parameters
-    ----------
-    y : (n_samples,) float array, at least one window long
-    sampling_rate : int [Hz]
-    window, hop : float [s]
-    fmin, fmax : float [Hz], fmax is at most half the sampling rate
-
-    Source
-    ------
-    Kong et al. 2020 (PANNs), section III.
-
-    >>> log_mel(np.zeros(16000), sampling_rate=16000).shape
-    (64, 101)
-    """
-    n_fft, step = round(window * sampling_rate), round(hop * sampling_rate)
-    if len(y) < n_fft:
-        raise ValueError(f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window")
-    mel = MelSpectrogram(sampling_rate, n_fft, None, step, fmin, min(fmax, sampling_rate / 2), n_mels=n_mels,
-                         norm="slaney", mel_scale="slaney")
-    return AmplitudeToDB("power")(mel(torch.as_tensor(y, dtype=torch.float32))).numpy()
-
-
-def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
+def functionals(index, *, sampling_rate=16000, trim=False, speed=1.0, n_jobs=-1):
     """Functionals of each clip's sound, or else its video's: (n_clips, n_features) float32, as FUNCTIONALS.
 
     Rows are kept in the cache folder (PATHEMO_CACHE, else the user's) under the recording's content, the
@@ -166,6 +68,8 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
     sampling_rate : int [Hz], at least 16000
     trim : bool
         Leave out what comes before the first and after the last frame within 30 dB of the loudest.
+    speed : float
+        Clips are played so much faster, and higher, to be other voices in training.
     n_jobs : int
         Processes; -1: one a processor.
 
@@ -178,12 +82,13 @@ def functionals(index, *, sampling_rate=16000, trim=False, n_jobs=-1):
         raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
     form = {"kind": "speech", "code": CODE, "shape": (len(FUNCTIONALS),)}
     return np.stack(
-        cache.arrays(index, ("audio", "video"), _row, (sampling_rate, trim), n_jobs=n_jobs, **form)
+        cache.arrays(index, ("audio", "video"), _row, (sampling_rate, trim, speed), n_jobs=n_jobs, **form)
     )
 
 
-def _row(path, sampling_rate, trim):
-    return functionals_of(decode(path, sampling_rate=sampling_rate), sampling_rate=sampling_rate, trim=trim)
+def _row(path, sampling_rate, trim, speed):
+    y = decode(path, sampling_rate=round(sampling_rate / speed))
+    return functionals_of(y, sampling_rate=sampling_rate, trim=trim)
 
 
 def functionals_of(y, *, sampling_rate, trim=False):

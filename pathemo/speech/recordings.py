@@ -1,0 +1,78 @@
+"""Recordings decoded, or refused by name: any format that soundfile or PyAV reads."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
+WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
+
+
+def decode(path, *, sampling_rate):
+    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by soxr.
+
+    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file is told by
+    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes).
+
+    Parameters
+    ----------
+    path : str or Path
+    sampling_rate : int [Hz]
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing is there.
+    ValueError
+        It is empty, no recording, damaged, truncated, silent, not finite, or a video without a sound track.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such recording. {WAY_OUT}")
+    try:
+        _check_bytes(path)
+        if path.suffix.lower() in (".wav", ".flac"):
+            channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            y = channels.mean(axis=1)
+        else:
+            y, rate = _sound_track(path)
+        if len(y) == 0:
+            raise ValueError("it is empty (0 samples)")
+        if not np.isfinite(y).all():
+            raise ValueError("it has samples that are not finite numbers")
+        if np.abs(y - y.mean()).max() < SILENCE:
+            raise ValueError(f"it is silent: no sample is {SILENCE:g} of full scale off the mean")
+    except (OSError, soundfile.LibsndfileError, av.FFmpegError) as problem:
+        reason = getattr(problem, "error_string", None) or problem.strerror
+        raise ValueError(f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}") from problem
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
+    return soxr.resample(y, rate, sampling_rate)
+
+
+def _check_bytes(path):
+    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept it."""
+    with open(path, "rb") as file:
+        header, n_bytes = file.read(8), path.stat().st_size
+    if n_bytes == 0:
+        raise ValueError("it is empty (0 bytes)")
+    n_announced = int.from_bytes(header[4:], "little")  # 0x7FFFF000 or more: written to a pipe, not known
+    if header.startswith(b"RIFF") and n_bytes < n_announced < 0x7FFFF000:
+        raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
+
+
+def _sound_track(path):
+    with av.open(path) as container:
+        if not container.streams.audio:
+            raise ValueError("it has no sound track")
+        stream = container.streams.audio[0]
+        to_float = av.AudioResampler(format="fltp")
+        parts = [part.to_ndarray() for frame in container.decode(stream) for part in to_float.resample(frame)]
+        y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
+        n_announced = (stream.duration or 0) * stream.time_base * stream.rate
+        if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
+            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {len(y)} there")
+        return y, stream.rate
