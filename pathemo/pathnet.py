@@ -127,11 +127,15 @@ class PathNet:
         """Return which modules `paths` (R, L, N) use: bool tensor (R, L, M)."""
         return torch.zeros_like(self.frozen).scatter_(2, torch.as_tensor(paths, device=self.device), True)
 
-    def reinitialise(self):
-        """Draw all modules that are not frozen anew; frozen ones stay as they are, to the bit."""
+    def reinitialise(self, *, scale=1.0):
+        """Draw all modules that are not frozen anew; frozen ones stay as they are, to the bit.
+
+        What is drawn is multiplied by `scale`: near 0, a path with frozen modules on it starts with what
+        these alone give.
+        """
         for layer, weights in enumerate(self.layers):
             for replica, generator in enumerate(self.generators):
-                fresh = torch.as_tensor(_fresh(generator, weights.shape[1:]), device=self.device)
+                fresh = torch.as_tensor(scale * _fresh(generator, weights.shape[1:]), device=self.device)
                 learns = ~self.frozen[replica, layer]
                 weights[replica, learns] = fresh[learns]
 

@@ -108,8 +108,8 @@ def baseline(target, sources=(), *, model, protocol):
 def _study(
     protocol, target, sources, *, evolving, head_only=False, zero_shot=False, seeds=(0, 1, 2), steps=1000,
     n_layers=3, n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=4,
-    fitness="train", final_share=0.0, frozen_path="free", head="new", edge="wrap", rate=None, progress=False,
-    device="cpu", **training,
+    fitness="train", final_share=0.0, frozen_path="free", head="new", fresh=1.0, edge="wrap", rate=None,
+    progress=False, device="cpu", **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -137,6 +137,9 @@ def _study(
     head : {"new", "shared"}
         What a task's head starts with. "new", the paper's, is drawn; "shared" copies the weights of emotions
         that an earlier task has as well, of the latest that has them.
+    fresh : float
+        What modules that are drawn anew after a source are multiplied by. With "forced" and "shared" and a
+        small one, the target starts as what the sources taught.
     edge, rate
         Of mutations, see `evolve`.
     **training
@@ -207,7 +210,7 @@ def _study(
         memory.append((source, paths, recognised(source, paths)))
         if evolving:
             net.freeze(paths)
-            net.reinitialise()
+            net.reinitialise(scale=fresh)
             frozen_paths.append(paths)
     net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
     folds = [fold for _ in seeds for fold in target.folds]

@@ -588,3 +588,14 @@ def test_recorded_corpus(reader, recorded_root):
     assert index["emotion"].value_counts().to_dict() == EXPECTED[reader]
     assert set(index["speaker"]) == set(reader.SPEAKERS)
     assert corpora.overview(recorded_root).set_index("corpus").loc[reader.NAME, "next step"] == "none: ready"
+
+
+def test_listeners_of_emodb_are_read_by_clip(tmp_path):
+    """Shares from decimal commas, whatever spaces stand between; a missing file is named."""
+    (tmp_path / "emodb").mkdir()
+    lines = "Nr.\tSatz\terkannt", "1\xa0 \t03a01Ab.wav\t65,00\xa0\t35,00 ", "2\t03a01Fa.wav\t92,50\t0,00"
+    (tmp_path / "emodb" / "erkennung.txt").write_text("\n".join(lines), encoding="latin-1")
+    table = emodb.listeners(tmp_path)
+    assert table.loc["03a01Fa"].tolist() == [0.925, 0.0] and table.loc["03a01Ab", "recognised"] == 0.65
+    with pytest.raises(FileNotFoundError, match=r"erkennung\.txt: no such file"):
+        emodb.listeners(tmp_path / "elsewhere")

@@ -54,6 +54,17 @@ def test_development_speakers_do_not_train(speaker, seed, share):
     assert not set(np.array(speaker)[train]) & set(np.array(speaker)[development])
 
 
+def test_the_split_that_shares_speakers_does():
+    """Each row is tested once, emotions are dealt evenly, and speakers are on both sides."""
+    index = index_of(np.repeat(ACTORS[:4], 20), emotion=np.tile(["anger", "fear"], 40))
+    folds = splits.speakers_shared(index, 4)
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(80))
+    for fold in folds:
+        assert (index["emotion"].iloc[fold.test] == "anger").sum() == 10
+        with pytest.raises(AssertionError, match="on both sides"):
+            splits.assert_speaker_disjoint([fold], index)
+
+
 def test_development_share_counts_speakers():
     """A share of 0.25 of twelve speakers is three, and another seed draws others."""
     speaker = np.repeat(ACTORS[:12], 5)

@@ -37,6 +37,56 @@ def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(first.rows, second.rows)
 
 
+def test_each_fold_chooses_by_its_own_training_speakers(tmp_path, monkeypatch):
+    """Of a candidate that learns and one that does not, each fold takes the first, and learns with it whole.
+
+    No trial has a test speaker of its fold, on either side, and what is reported is that of the settings.
+    """
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    seen = []
+
+    def watching(jobs, **options):
+        seen.append(jobs)
+        return outcomes_of(jobs, **options)
+
+    outcomes_of = study.outcomes_of
+    monkeypatch.setattr(study, "outcomes_of", watching)
+    candidates = [{"learning_rate": 0.0}, {"learning_rate": 0.01}]
+    grid = [(fine_tune, "target", ("near",), "plain"), (pathnet, "lost", (), "plain")]
+    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
+    rows, outcomes = study.run(grid, tasks, BRIEF, candidates=candidates)
+    trials, finals = seen
+    tested = {fold.name: set(TARGET.speaker[fold.test]) for fold in TARGET.folds}
+    for _, target, _, settings in trials:
+        assert settings["seeds"] == BRIEF["seeds"][:1] and len(target.folds) == 3 * 2
+        for fold in target.folds:
+            sides = [set(TARGET.speaker[side]) for side in (fold.train, fold.test)]
+            assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & tested[fold.name.split("/")[0]]
+    [(_, target, _, settings)] = finals
+    assert target.folds == TARGET.folds and settings == BRIEF | candidates[1]
+    outcome = outcomes[grid[0]]
+    chosen = outcome.choice.query("chosen")
+    assert chosen["candidate"].eq(1).all() and chosen["fold"].tolist() == list(tested)
+    known = fine_tune(TARGET, (NEAR,), **settings)
+    pd.testing.assert_frame_equal(outcome.rows, known.rows)
+    assert (outcome.posteriors == known.posteriors).all()
+    assert rows["note"].ne("").sum() == 1
+
+
+def test_folds_that_choose_differently_make_one_outcome(tmp_path, monkeypatch):
+    """Each fold's posteriors are those of the settings that it chose."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    candidates = [{"width": 8}, {"width": 4}]
+    monkeypatch.setattr(study, "_choice", lambda rows: pd.DataFrame(
+        {"fold": [f.name for f in TARGET.folds], "candidate": [0, 1, 0], "chosen": True}))
+    [outcome] = study.chosen([(from_scratch, TARGET, (), BRIEF)], candidates)
+    whole = [from_scratch(TARGET, **BRIEF | candidate) for candidate in candidates]
+    for fold, candidate in zip(TARGET.folds, (0, 1, 0), strict=True):
+        expected = whole[candidate].posteriors[:, fold.test]
+        assert abs(outcome.posteriors[:, fold.test] - expected).max() < 1e-5
+    assert [len(part.rows["fold"].unique()) for part in outcome.parts] == [3, 2]  # with "all"
+
+
 def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
     """Runs whose corpora are here have outcomes; the others have a row that names what is missing."""
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))

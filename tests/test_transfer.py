@@ -11,7 +11,8 @@ from pathemo import transfer
 from pathemo.metrics import ROW_COLUMNS
 from pathemo.pathnet import PathNet
 from pathemo.splits import leave_one_speaker_out
-from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
+from pathemo.tasks import Task
+from pathemo.transfer import fine_tune, from_scratch, frozen_features, pathnet
 
 PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8)
@@ -106,7 +107,8 @@ def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
 
     monkeypatch.setattr(PathNet, "train", watching)
     frozen = run(pathnet).frozen
-    assert frozen.sum() == 2 * 3 * 2
+    assert frozen.shape == (2, 3, 3, 5) and (frozen.sum(3) == 2).all() and (frozen == frozen[:, :1]).all()
+    frozen = frozen[:, 0]
     for layer, (learned, now) in enumerate(zip(nets["near"].layers, nets["target"].layers, strict=True)):
         for replica in range(6):
             kept = frozen[replica // 3, layer]
@@ -116,8 +118,8 @@ def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
 
 def test_frozen_share_is_counted_by_hand():
     """A path with three of its four modules frozen reuses 75 %; half the network is frozen."""
-    frozen = np.zeros((1, 2, 4), bool)
-    frozen[0, 0, :2] = frozen[0, 1, 2:] = True
+    frozen = np.zeros((1, 1, 2, 4), bool)
+    frozen[0, 0, 0, :2] = frozen[0, 0, 1, 2:] = True
     outcome = transfer.Outcome(None, None, np.array([[[[0, 1], [1, 2]]]]), frozen)
     assert outcome.frozen_share() == (0.75, 0.5)
 
@@ -205,6 +207,106 @@ def test_baseline_is_the_classifier_on_the_folds():
     row = outcome.rows.query("speaker == 'target1' and metric == 'accuracy'")
     assert row.value.item() == pytest.approx(right)
     assert row.protocol.item() == "bayes"
+
+
+def test_what_was_frozen_is_remembered_to_the_bit_and_what_was_tuned_is_not():
+    """Before and after the target PathNet recognises its sources alike; fine-tuning has lost some of both."""
+    for protocol in (pathnet, frozen_features, fine_tune):
+        memory = run(protocol, sources=(FAR, NEAR), steps=200, learning_rate=0.01).memory
+        assert tuple(memory.columns) == ROW_COLUMNS and memory["fold"].eq("target0+target1+target2").all()
+        values = memory.query("metric == 'uar'").pivot(
+            index=["speaker", "seed"], columns="protocol", values="value"
+        )
+        assert sorted(values.index) == [(f"all of {name}", s) for name in ("far", "near") for s in (0, 1)]
+        before, after = (values[f"{protocol.__name__}, {at} the target"] for at in ("before", "after"))
+        assert before.gt(0.8).all()
+        assert (after < before).all() if protocol is fine_tune else (after == before).all()
+    assert run(from_scratch).memory is None
+
+
+def test_a_shared_head_starts_with_what_sources_know(monkeypatch):
+    """Weights of emotions that a source has are those of the latest that has them; others are drawn."""
+    heads = {}
+    train = PathNet.train
+
+    def watching(net, name, *rest, **options):
+        heads[name] = net.heads[name].clone()
+        trained = train(net, name, *rest, **options)
+        heads[f"{name} after"] = net.heads[name].clone()
+        return trained
+
+    monkeypatch.setattr(PathNet, "train", watching)
+    run(fine_tune, sources=(NEAR, FAR), head="shared")
+    far, target = heads["far"], heads["target"]
+    assert (far[:, 0] == heads["near after"][:, 0]).all()  # anger, which near has
+    assert (target[::3, 0] == heads["far after"][:, 0]).all()  # anger of far, the later one
+    assert (target[::3, 1:] == heads["near after"][:, 1:]).all()  # fear and joy, which far lacks
+    heads.clear()
+    run(fine_tune, sources=(NEAR, FAR))
+    assert not (heads["target"][::3, 0] == heads["far after"][:, 0]).any()
+    with pytest.raises(ValueError, match="head = 'old': choose 'new' or 'shared'"):
+        run(fine_tune, head="old")
+
+
+def test_a_target_begins_as_what_its_source_taught(monkeypatch):
+    """With the path forced, the head shared and fresh modules silent, posteriors are first the source's."""
+    train, at_first = PathNet.train, []
+
+    def watching(net, name, paths, examples, **options):
+        if name == "target" and not at_first:
+            frozen = paths[:, :, : BRIEF["n_active"]]
+            at_first.extend(net.predict(*of, examples) for of in (("near", frozen), ("target", paths)))
+        return train(net, name, paths, examples, **options)
+
+    monkeypatch.setattr(PathNet, "train", watching)
+    run(pathnet, frozen_path="forced", head="shared", fresh=0.0)
+    for of_source, of_target in zip(*at_first, strict=True):
+        np.testing.assert_allclose(of_source, of_target, atol=1e-6)
+
+
+def test_zero_shot_sees_no_label_of_the_target():
+    """Other emotions of the training clips change nothing, and clips of other emotions are not tested."""
+    target = task("target", 1, emotions=("anger", "fear", "joy", "zest"), direction_seed=5)
+    source = task("near", 2, emotions=("anger", "fear", "joy"), direction_seed=5)
+    outcome = run(transfer.zero_shot, target=target, sources=(source,), steps=200, learning_rate=0.01)
+    assert set(outcome.rows["inputs"]) == {"plain, shared emotions"}
+    assert set(outcome.rows["source"]) == {"near"}
+    assert outcome.rows.query("speaker == 'all'")["n"].eq(54).all()
+    fold = target.folds[0]
+    shuffled = target.emotion.copy()
+    shuffled[fold.train] = np.roll(shuffled[fold.train], 1)
+    other = target._replace(emotion=shuffled, folds=(fold,))
+    other = run(transfer.zero_shot, target=other, sources=(source,), steps=200, learning_rate=0.01)
+    first = fold.test[shuffled[fold.test] != "zest"][0]
+    kept = [np.searchsorted(np.flatnonzero(e != "zest"), first) for e in (target.emotion, shuffled)]
+    assert (outcome.posteriors[:, kept[0]] == other.posteriors[:, kept[1]]).all()
+
+
+def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
+    """One has all M modules on its path, the other the steps of all tasks; rows carry the sources' names."""
+    spent = []
+    train = PathNet.train
+
+    def counting(net, name, paths, *rest, steps, **options):
+        spent.append((paths.shape[2], steps))
+        return train(net, name, paths, *rest, steps=steps, **options)
+
+    monkeypatch.setattr(PathNet, "train", counting)
+    wide = run(transfer.from_scratch_wide, sources=(NEAR, FAR)).rows
+    long = run(transfer.from_scratch_long, sources=(NEAR, FAR)).rows
+    assert spent == [(5, 40), (2, 120)]
+    assert set(wide["protocol"]) == {"from_scratch_wide"} and set(wide["source"]) == {""}
+    assert set(long["protocol"]) == {"from_scratch_long"} and set(long["source"]) == {"near+far"}
+
+
+def test_sources_are_pooled_into_one():
+    """All their clips, in order, over all their emotions; speakers of the same name stay two."""
+    both = transfer.pooled([NEAR, FAR])
+    assert both.name == "near&far" and both.emotions.tolist() == ["anger", "calm", "fear", "joy"]
+    assert len(both.emotion) == len(NEAR.emotion) + len(FAR.emotion)
+    assert both.speaker[0] == "near near0" and both.speaker[-1] == "far far1"
+    assert (both.features[both.rows([len(NEAR.emotion)])] == FAR.features[0]).all()
+    assert len(run(fine_tune, sources=(both,)).rows)
 
 
 @pytest.mark.parametrize("frozen_path", ["free", "seeded", "forced"])

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pandas as pd
+
 NAME = "emodb"
 TITLE = "EMO-DB"
 CITATION = "Burkhardt et al. (2005), A database of German emotional speech, Interspeech"
@@ -36,3 +38,19 @@ def read_name(path):
     if not name:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     return name.groupdict() | {"emotion": EMOTIONS[name["emotion"]]}
+
+
+def listeners(root):
+    """How twenty listeners judged the utterances, by clip: `recognised` and `natural`, shares from 0 to 1.
+
+    Of the recordings of the perception test, those that were published are among them. The file is
+    erkennung.txt of the corpus.
+
+    Source: Burkhardt et al. 2005, section 4.
+    """
+    path = Path(root) / NAME / "erkennung.txt"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; it is in the download of {TITLE}, see data/README.md")
+    lines = re.findall(r"(\w+)\.wav\s+(\d+),(\d+)\s+(\d+),(\d+)", path.read_text("latin-1"))
+    shares = {clip: (float(f"{a}.{b}") / 100, float(f"{c}.{d}") / 100) for clip, a, b, c, d in lines}
+    return pd.DataFrame.from_dict(shares, "index", columns=["recognised", "natural"]).rename_axis("clip")
