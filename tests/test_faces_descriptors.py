@@ -1,6 +1,7 @@
 """Descriptors of face images."""
 
 import numpy as np
+import pytest
 
 from pathemo.faces import hog
 
@@ -9,16 +10,43 @@ def test_hog_tells_the_direction_of_edges():
     """Upright and level stripes differ most, brightness added to all pixels changes nothing."""
     ramp = np.tile(np.sin(np.arange(48) / 2) / 4 + 0.4, (48, 1))
     upright, level, brighter = hog(np.stack([ramp, ramp.T, ramp + 0.2]))
-    assert upright.shape == (900,) and upright.dtype == np.float32
-    directions = upright.reshape(25, 4, 9).mean((0, 1)), level.reshape(25, 4, 9).mean((0, 1))
+    assert upright.shape == (720,) and upright.dtype == np.float32
+    directions = upright.reshape(15, 4, 12).mean((0, 1)), level.reshape(15, 4, 12).mean((0, 1))
     assert directions[0].argmax() != directions[1].argmax()
     np.testing.assert_allclose(brighter, upright, atol=0.05)
 
 
+def test_hog_tells_dark_above_light_from_light_above_dark():
+    """Directions are signed: a step downwards and its negative have nothing in common."""
+    step = np.zeros((48, 48))
+    step[20:] = 1
+    dark_above, light_above = hog(np.stack([step, 1 - step]))
+    assert dark_above.any() and light_above.any()
+    assert not (dark_above * light_above).any()
+
+
 def test_hog_normalises_contrast_block_by_block():
-    """Half the contrast gives nearly the same numbers; each block has length 1."""
+    """Half the contrast gives nearly the same numbers; a block of an even image has length 1."""
     generator = np.random.default_rng(0)
-    image = generator.random((1, 32, 32))
-    whole, half = hog(image, cell=8), hog(image / 2, cell=8)
+    image = generator.random((1, 32, 16))
+    image = np.concatenate([image, image[:, :, ::-1]], axis=2)
+    whole, half = hog(image), hog(image / 2)
     np.testing.assert_allclose(half, whole, atol=0.02)
-    np.testing.assert_allclose(np.linalg.norm(whole.reshape(-1, 36), axis=1), 1, atol=0.02)
+    np.testing.assert_allclose(np.linalg.norm(whole.reshape(-1, 48), axis=1), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("size", [32, 48, 64])
+def test_hog_of_the_mirror_image_is_the_same(size):
+    """Left and right are exchanged, the rows of features are equal; above and below are not."""
+    images = np.random.default_rng(0).random((2, size, size))
+    np.testing.assert_allclose(hog(images[:, :, ::-1]), hog(images), atol=1e-6)
+    assert np.abs(hog(images[:, ::-1]) - hog(images)).max() > 0.05
+
+
+def test_hog_keeps_what_the_left_half_shows():
+    """Something in the upper left or upper right changes the first column of blocks, its first blocks."""
+    for column in (4, 43):
+        image = np.zeros((1, 48, 48))
+        image[0, 4, column] = 1
+        blocks = hog(image).reshape(3, 5, 48).any(axis=2)
+        assert np.argwhere(blocks).tolist() == [[0, 0]]
