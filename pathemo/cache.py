@@ -37,10 +37,7 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     n_jobs, few : int
         Processes; -1: one a processor. Fewer missing arrays than `few` are made sooner in this process.
 
-    Raises
-    ------
-    ValueError
-        Rows have no usable recording: all by name, the others stay cached.
+    ValueError names all rows that have no usable recording; the others stay cached.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
     given = {path: [last] for path, last in zip(paths, given)} if given else {}

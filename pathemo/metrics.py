@@ -70,8 +70,7 @@ def score_rows(truth, prediction, speaker, **key):
     (else "plain"). A speaker's UAR is over the emotions which that speaker has.
     """
     truth, prediction = _checked(truth, prediction)
-    speaker = np.asarray(speaker, dtype=str)
-    scores = []
+    speaker, scores = np.asarray(speaker, dtype=str), []
     for name in np.unique(speaker):
         mine = speaker == name
         for metric, score in (("uar", unweighted_average_recall), ("accuracy", accuracy)):
@@ -107,21 +106,15 @@ def summary(rows, by, *, metric="uar"):
     score over all clips at once. A speaker counts once, by the mean of its rows (over seeds, and over
     sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
 
+    ValueError if a row is there twice, or protocols, inputs or versions of a corpus would be averaged.
+
     The interval is Student's t over speakers, mean ± t(0.975, n - 1) sd / sqrt(n), for speakers are what
     changes when a study is repeated, and a corpus has 4 to 42. A percentile bootstrap over so few is too
     narrow (its 95 % cover 80 % with 4 speakers, 92 % with 10); t holds its level, also when speakers vary
     unequally. It may leave [0, 1], and it does not see that folds share training speakers.
 
-    Raises
-    ------
-    ValueError
-        If a row is there twice, or if protocols, inputs or versions of a corpus would be averaged.
-
-    Source
-    ------
-    Ibragimov and Müller, "t-Statistic Based Correlation and Heterogeneity Robust Inference", Journal of
-    Business & Economic Statistics 28(4), 2010. Hesterberg, "What Teachers Should Know About the Bootstrap",
-    The American Statistician 69(4), 2015.
+    Source: Ibragimov and Müller, Journal of Business & Economic Statistics 28(4), 2010; Hesterberg, The
+    American Statistician 69(4), 2015.
     """
     by = list(by)
     measured = _measured(rows, metric)
@@ -141,11 +134,8 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     permutation test of the mean: exact up to 13 speakers, 9,999 seeded draws above. With n speakers it is
     at least 2 / 2**n, which is 0.125 for 4.
 
-    Parameters
-    ----------
-    first, second : str or dict
-        A protocol, or values of columns. A column of `by` that `second` fixes is not matched, so one
-        reference serves all groups: `{"protocol": "from_scratch", "source": ""}` with `by=["source"]`.
+    Either side is a protocol, or a dict of values of columns. A column of `by` that `second` fixes is not
+    matched, so one reference serves all groups: `{"protocol": "from_scratch", "source": ""}`.
     """
     first, second = ({"protocol": side} if isinstance(side, str) else side for side in (first, second))
     measured, by = _measured(rows, metric), list(by)
@@ -215,9 +205,8 @@ def _interval(groups):
 
 
 def _sign_flip_p(difference):
-    if len(difference) < 2:
-        return np.nan
-    return stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=0).pvalue
+    flip = {"permutation_type": "samples", "rng": 0}
+    return stats.permutation_test((difference,), np.mean, **flip).pvalue if len(difference) > 1 else np.nan
 
 
 def _rows(scores):

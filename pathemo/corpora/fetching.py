@@ -28,15 +28,9 @@ def fetch(name, root=None, *, parts=("audio",)):
     Interrupting is safe: repeat to go on. The name "yunet" gets the model of that face detector, instead of a
     corpus, and gives its file.
 
-    Raises
-    ------
-    ConnectionError
-        The site could not be reached.
-    FileExistsError
-        The folder holds the synthetic corpus.
-    ValueError
-        An unknown part, a damaged or unsafe archive, files that are not the published ones, a corpus that is
-        not complete. A refused archive leaves nothing behind.
+    ConnectionError if the site could not be reached, FileExistsError if the folder holds the synthetic
+    corpus, ValueError for an unknown part, a damaged or unsafe archive, files that are not the published
+    ones, or a corpus that is not complete. A refused archive leaves nothing behind.
     """
     if name == "yunet":
         return fetch_yunet(root)

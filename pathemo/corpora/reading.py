@@ -69,12 +69,8 @@ def load(name, root=None, *, complete=True):
     clips and clips that are not among the published ones. A medium that is there at all must then be there
     for every clip that the list of files has it for.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no recording of the corpus.
-    ValueError
-        Unknown, empty, doubled, missing or unexpected files: all of them in one message.
+    FileNotFoundError if there is no recording of the corpus; one ValueError names all files that are
+    unknown, empty, doubled, missing or unexpected.
     """
     reader, folder = reader_of(name), data_root(root) / name
     section = f'see "{reader.TITLE}" in data/README.md'
@@ -163,11 +159,9 @@ def compare(files, expected):
 
 
 def state(folder, file, expected):
-    """How a file compares with the published one: "ok", "changed" or "unknown (why)"."""
-    if expected is None or expected.sha256 is None:
-        return "unknown (no checksum listed)"
-    if file.path.suffix.lower() != expected.path.suffix.lower():
-        return "unknown (converted, so not comparable)"
+    """How a file compares with the published one: "ok", "changed", or "unknown": converted, or not listed."""
+    if not expected or not expected.sha256 or file.path.suffix.lower() != expected.path.suffix.lower():
+        return "unknown"
     same = file.size == expected.size and pooch.file_hash(folder / file.path) == expected.sha256
     return "ok" if same else "changed"
 
