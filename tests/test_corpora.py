@@ -370,7 +370,7 @@ def test_synthetic_list_replaces_the_published_one(tmp_path):
     assert index.attrs["version"].startswith("synthetic-")
     row = corpora.overview(tmp_path).set_index("corpus").loc["ravdess"]
     assert (row["clips"], row["checksums"]) == ("2/2", "4 ok")
-    assert row["where"].endswith("(synthetic)")
+    assert row["where"].endswith("(synthetic)") and row["licence"] == "none needed: synthetic"
     (folder / names[-1]).unlink()
     with pytest.raises(ValueError, match=r"01-01-03-01-01-02-01.mp4: missing"):
         corpora.load("ravdess", tmp_path)

@@ -181,19 +181,20 @@ def overview(root=None):
         (files, problems), expected = scan(reader, folder), published(reader, folder)
         problems += compare(files, expected) if files else []
         said = pd.DataFrame([file.said for file in files.values()], columns=["clip", "speaker", "emotion"])
-        where, step = str(folder), "none: ready"
+        synthetic = (folder / SYNTHETIC).is_file()
+        where, step = f"{folder}{' (synthetic)' * synthetic}", "none: ready"
         if problems:
             step = f"mend {problems[0]} ({len(problems)} in all: see pathemo.corpora.load({name!r}))"
         elif not files:
             where, step = "not found", f"python -m pathemo fetch {name}"
         rows.append({
             "corpus": name,
-            "where": where + " (synthetic)" * (folder / SYNTHETIC).is_file(),
+            "where": where,
             "clips": f"{said['clip'].nunique()}/{len({clip for clip, _ in expected})}",
             "speakers": said["speaker"].nunique(),
             "emotions": said["emotion"].nunique(),
             "checksums": checksums(reader, folder),
-            "licence": reader.LICENCE,
+            "licence": "none needed: synthetic" if synthetic else reader.LICENCE,
             "next step": step,
         })  # fmt: skip
     return pd.DataFrame(rows)
