@@ -5,35 +5,34 @@ import os
 import subprocess
 import sys
 
+COMMANDS = {
+    "fetch": "download a corpus, or say how to get it",
+    "corpora": "show which corpora are there, and the next step for each",
+    "run": "run the notebooks of a profile that are out of date",
+    "lab": "open the notebooks in JupyterLab; it gets all further options",
+    "readme": "bring README.md's table up to date with reports/paper",
+}
+
 
 def main(arguments=None):
     """Exit status of a command: 0, or 1 after one clear message."""
     parser = argparse.ArgumentParser("python -m pathemo", description=sys.modules["pathemo"].__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-
-    command = commands.add_parser("fetch", help="download a corpus, or say how to get it")
-    command.add_argument("name", help="emodb, enterface, ravdess, savee, or yunet (a face detector)")
-    command.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
-    command.add_argument("--root", help="folder for the corpora (default: PATHEMO_DATA, else data/)")
-
-    command = commands.add_parser("corpora", help="show which corpora are there, and the next step for each")
-    command.add_argument("--root", help="folder with the corpora (default: PATHEMO_DATA, else data/)")
-
-    command = commands.add_parser("run", help="run the notebooks of a profile that are out of date")
-    command.add_argument("profile", help="quick (synthetic corpora), paper (recorded), or a reports/*.yaml")
-    command.add_argument("--only", metavar="NOTEBOOK", help="this one alone, such as 01_data_preparation")
-    command.add_argument("--force", action="store_true", help="run what is up to date, too")
-
-    commands.add_parser("lab", help="open the notebooks in JupyterLab; it gets all further options")
-
-    command = commands.add_parser("readme", help="bring README.md's table up to date with reports/paper")
-    command.add_argument("--check", action="store_true", help="only say whether it is")
+    fetch, corpora, run, _, readme = (commands.add_parser(name, help=text) for name, text in COMMANDS.items())
+    fetch.add_argument("name", help="emodb, enterface, ravdess, savee, or yunet (a face detector)")
+    fetch.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
+    for command in (fetch, corpora):
+        command.add_argument("--root", help="folder of the corpora (default: PATHEMO_DATA, else data/)")
+    run.add_argument("profile", help="quick (synthetic corpora), paper (recorded), or a reports/*.yaml")
+    run.add_argument("--only", metavar="NOTEBOOK", help="this one alone, such as 01_data_preparation")
+    run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    readme.add_argument("--check", action="store_true", help="only say whether it is")
 
     options, further = parser.parse_known_args(arguments)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
     try:
-        return COMMANDS[options.command](options, further)
+        return follow(options, further)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"pathemo {options.command}: {error}", file=sys.stderr)
         return 1
@@ -42,43 +41,35 @@ def main(arguments=None):
         return 130
 
 
-def fetch(options, _):
-    from . import corpora
+def follow(options, further):
+    """Do what a command says; each loads what it needs, so that help is there at once."""
+    match options.command:
+        case "fetch":
+            from . import corpora
 
-    corpora.fetch(options.name, options.root, parts=options.parts)
+            corpora.fetch(options.name, options.root, parts=options.parts)
+        case "corpora":
+            from . import corpora
 
+            for row in corpora.overview(options.root).to_dict("records"):
+                print(f"{row.pop('corpus')}: {row.pop('where')}")
+                for name, value in row.items():
+                    print(f"    {name:10} {value}")
+        case "run":
+            from . import runner
 
-def show_corpora(options, _):
-    from . import corpora
+            index = runner.run(options.profile, only=options.only, force=options.force)
+            print(f"open {os.path.relpath(index)}")
+        case "lab":
+            from . import report
 
-    for row in corpora.overview(options.root).to_dict("records"):
-        print(f"{row.pop('corpus')}: {row.pop('where')}")
-        for name, value in row.items():
-            print(f"    {name:10} {value}")
+            command = [sys.executable, "-m", "jupyterlab", str(report.project() / "notebooks"), *further]
+            return subprocess.call(command, env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})
+        case "readme":
+            from . import report
 
+            report.readme(check=options.check)
 
-def run(options, _):
-    from . import runner
-
-    index = runner.run(options.profile, only=options.only, force=options.force)
-    print(f"open {os.path.relpath(index)}")
-
-
-def lab(_, further):
-    from . import report
-
-    folder = report.project() / "notebooks"
-    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"}  # the kernel of this environment comes first
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(folder), *further], env=environment)
-
-
-def readme(options, _):
-    from . import report
-
-    report.readme(check=options.check)
-
-
-COMMANDS = {"fetch": fetch, "corpora": show_corpora, "run": run, "lab": lab, "readme": readme}
 
 if __name__ == "__main__":
     sys.exit(main())

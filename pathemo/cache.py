@@ -28,31 +28,29 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         Columns of files; the first that a row has counts.
     make : function
         `make(path, *settings)` is the array, or raises FileNotFoundError or ValueError, which name the file.
-    settings : tuple
     kind, code : str
         Folder of the entries, and digest of the code that `make` runs.
     shape : tuple of int
         One -1 stands for any number; an entry that does not fit was cut, and is made again.
     given : list
         Last argument of `make`, one a row, which follows from file and settings, so is no part of the name.
-    n_jobs : int
-        Processes; -1: one a processor.
-    few : int
-        Fewer arrays than that are made in this process, sooner than others start.
+    n_jobs, few : int
+        Processes; -1: one a processor. Fewer missing arrays than `few` are made sooner in this process.
 
-    Raises
-    ------
-    ValueError
-        Rows have no usable recording: all by name, the others stay cached.
+    ValueError names all rows that have no usable recording; the others stay cached.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
-    given = dict(zip(paths, given)) if given else {}
-    home, form = folder() / kind, (shape, dtype)  # processes may have been started with another PATHEMO_CACHE
-    made = {path: _recall(_entry(home, path, settings, code), *form) for path in paths.dropna().unique()}
+    given = {path: [last] for path, last in zip(paths, given)} if given else {}
+    home = folder() / kind  # processes may have been started with another PATHEMO_CACHE
+    entries = {  # None: no such file
+        path: home / joblib.hash([pooch.file_hash(path), settings, code]) if os.path.isfile(path) else None
+        for path in paths.dropna().unique()
+    }
+    made = {path: _recall(entry, shape, dtype) for path, entry in entries.items()}
     missing = [path for path, found in made.items() if found is None]
     with joblib.parallel_config("loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1):
         new = joblib.Parallel()(
-            joblib.delayed(_make)(home, path, make, settings, code, form, [given[path]] if given else [])
+            joblib.delayed(_make)(entries[path], shape, dtype, make, path, *settings, *given.get(path, []))
             for path in missing
         )
     made.update(zip(missing, new))
@@ -60,15 +58,10 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]
     problems += [str(found) for found in made.values() if isinstance(found, Exception)]
     if problems:
-        more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
-        listed = "\n".join(problems[:20]) + more
+        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        listed = "\n".join(problems[:20] + more)
         raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
     return [made[path] for path in paths]
-
-
-def _entry(home, path, settings, code):
-    """File of a recording's array; None where there is no recording."""
-    return home / joblib.hash([pooch.file_hash(path), settings, code]) if os.path.isfile(path) else None
 
 
 def _recall(entry, shape, dtype):
@@ -79,14 +72,12 @@ def _recall(entry, shape, dtype):
         return None
 
 
-def _make(home, path, make, settings, code, form, given):
+def _make(entry, shape, dtype, make, *arguments):
     """Array, now cached, or the error that says why there is none."""
-    shape, dtype = form
     try:
-        made = np.ascontiguousarray(make(path, *settings, *given), dtype).reshape(shape)
+        made = np.ascontiguousarray(make(*arguments), dtype).reshape(shape)
     except (FileNotFoundError, ValueError) as problem:
         return problem
-    entry = _entry(home, path, settings, code)
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}")
     made.tofile(unfinished)

@@ -10,24 +10,16 @@ VERSION = 1  # raised when what a file holds changes, so that older ones are ref
 
 def write(path, kind, state):
     """Write a dict of tensors, numbers, texts, lists and dicts; what was there before is replaced at once."""
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.part")
+    unfinished = Path(f"{path}.part")
     with open(unfinished, "wb") as file:
         torch.save({"pathemo": kind, "version": VERSION, "state": state}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def read(path, kind, *, device="cpu"):
-    """Return what `write` wrote as this kind.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        The file is damaged, of another program or kind, or of another version.
-    """
+    """What `write` wrote as this kind; ValueError if the file is damaged, or of another kind or version."""
     try:
         found = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
@@ -35,8 +27,8 @@ def read(path, kind, *, device="cpu"):
     except Exception as error:  # zip, pickle and torch each have errors of their own
         raise ValueError(f"{path} is damaged or of another program ({type(error).__name__}): "
                          "remove it to start anew, or name another file") from None  # fmt: skip
-    if not isinstance(found, dict) or found.get("pathemo") != kind:
-        has = found.get("pathemo", "something else") if isinstance(found, dict) else "something else"
+    has = found.get("pathemo", "something else") if isinstance(found, dict) else "something else"
+    if has != kind:
         raise ValueError(f"{path} holds {has}, not {kind}: name another file")
     if found["version"] != VERSION:
         raise ValueError(f"{path} has format version {found['version']}, this pathemo reads {VERSION}: "

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 ROW_COLUMNS = ("protocol", "source", "target", "inputs", "corpus_version", "fold", "speaker", "seed",
                "metric", "value", "n", "note")
 ROW_TYPES = dict.fromkeys(ROW_COLUMNS, "string") | {"seed": "Int64", "value": "float64", "n": "Int64"}
+ROW_KEY = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
 
 
 def unweighted_average_recall(truth, prediction):
@@ -69,14 +70,13 @@ def score_rows(truth, prediction, speaker, **key):
     (else "plain"). A speaker's UAR is over the emotions which that speaker has.
     """
     truth, prediction = _checked(truth, prediction)
-    speaker = np.asarray(speaker, dtype=str)
-    scores = []
+    speaker, scores = np.asarray(speaker, dtype=str), []
     for name in np.unique(speaker):
         mine = speaker == name
         for metric, score in (("uar", unweighted_average_recall), ("accuracy", accuracy)):
             value = score(truth[mine], prediction[mine])
-            scores.append({"speaker": name, "metric": metric, "value": value, "n": mine.sum()})
-    return _rows(scores, key)
+            scores.append(key | {"speaker": name, "metric": metric, "value": value, "n": mine.sum()})
+    return _rows(scores)
 
 
 def pooled_rows(truth, prediction, **key):
@@ -84,15 +84,13 @@ def pooled_rows(truth, prediction, **key):
 
     Their `fold` and `speaker` are "all"; `key` gives the other columns, as in `score_rows`.
     """
-    scores = [{"metric": "uar", "value": unweighted_average_recall(truth, prediction), "n": len(truth)},
-              {"metric": "accuracy", "value": accuracy(truth, prediction), "n": len(truth)}]
-    return _rows(scores, {"fold": "all", "speaker": "all"} | key)
+    return score_rows(truth, prediction, ["all"] * len(truth), **{"fold": "all"} | key)
 
 
 def not_run_rows(reason, **key):
     """One result row without a value, whose note gives the reason; columns not in `key` stay empty."""
     empty = dict.fromkeys(ROW_COLUMNS, "") | {"seed": pd.NA, "value": np.nan, "n": 0}
-    return _rows([{"note": f"not run: {reason}"}], empty | key)
+    return _rows([empty | key | {"note": f"not run: {reason}"}])
 
 
 def read_rows(path):
@@ -104,32 +102,26 @@ def read_rows(path):
 def summary(rows, by, *, metric="uar"):
     """Means over speakers with 95 % intervals, one table row a group of `by`, in the order of `rows`.
 
-    Columns: `by`, then `mean, low, high, n_speakers, n_seeds`, and `pooled, pooled_sd`: mean and standard
-    deviation over seeds of the score over all clips at once. A speaker counts once, by the mean of its rows
-    (over seeds, and over sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
+    Columns: `by`, then `mean, low, high, n_speakers, n_seeds`, and `pooled`: the mean over seeds of the
+    score over all clips at once. A speaker counts once, by the mean of its rows (over seeds, and over
+    sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
+
+    ValueError if a row is there twice, or protocols, inputs or versions of a corpus would be averaged.
 
     The interval is Student's t over speakers, mean ± t(0.975, n - 1) sd / sqrt(n), for speakers are what
     changes when a study is repeated, and a corpus has 4 to 42. A percentile bootstrap over so few is too
     narrow (its 95 % cover 80 % with 4 speakers, 92 % with 10); t holds its level, also when speakers vary
     unequally. It may leave [0, 1], and it does not see that folds share training speakers.
 
-    Raises
-    ------
-    ValueError
-        If a row is there twice, or if protocols, inputs or versions of a corpus would be averaged.
-
-    Source
-    ------
-    Ibragimov and Müller, "t-Statistic Based Correlation and Heterogeneity Robust Inference", Journal of
-    Business & Economic Statistics 28(4), 2010. Hesterberg, "What Teachers Should Know About the Bootstrap",
-    The American Statistician 69(4), 2015.
+    Source: Ibragimov and Müller, Journal of Business & Economic Statistics 28(4), 2010; Hesterberg, The
+    American Statistician 69(4), 2015.
     """
     by = list(by)
     measured = _measured(rows, metric)
-    per_seed = _measured(rows, metric, pooled=True).groupby([*by, "seed"])["value"].mean().groupby(by)
+    per_seed = _measured(rows, metric, pooled=True).groupby([*by, "seed"])["value"].mean()
     table = _interval(_speaker_means(measured, by).groupby(by))
     table["n_seeds"] = measured.groupby(by)["seed"].nunique()
-    table["pooled"], table["pooled_sd"] = per_seed.mean(), per_seed.std()
+    table["pooled"] = per_seed.groupby(by).mean()
     table = rows[by].drop_duplicates(ignore_index=True).merge(table.reset_index(), how="left", on=by)
     return table.fillna({"n_speakers": 0, "n_seeds": 0}).astype({"n_speakers": int, "n_seeds": int})
 
@@ -142,16 +134,16 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     permutation test of the mean: exact up to 13 speakers, 9,999 seeded draws above. With n speakers it is
     at least 2 / 2**n, which is 0.125 for 4.
 
-    Parameters
-    ----------
-    first, second : str or dict
-        A protocol, or values of columns. A column of `by` that `second` fixes is not matched, so one
-        reference serves all groups: `{"protocol": "from_scratch", "source": ""}` with `by=["source"]`.
+    Either side is a protocol, or a dict of values of columns. A column of `by` that `second` fixes is not
+    matched, so one reference serves all groups: `{"protocol": "from_scratch", "source": ""}`.
     """
     first, second = ({"protocol": side} if isinstance(side, str) else side for side in (first, second))
     measured, by = _measured(rows, metric), list(by)
-    means = _speaker_means(_where(measured, first), by)
-    reference = _speaker_means(_where(measured, second), [column for column in by if column not in second])
+    matched = [column for column in by if column not in second]
+    means, reference = (
+        _speaker_means(measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)], columns)
+        for side, columns in ((first, by), (second, matched))
+    )
     reference = reference.droplevel([column for column in reference.index.names if column in second])
     difference = (means - reference).dropna()
     if difference.empty:
@@ -184,25 +176,17 @@ def holm(p):
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p, dtype=float)
-    order = np.argsort(p)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return adjusted
+    p = pd.Series(np.asarray(p, dtype=float)).sort_values()
+    return (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index().to_numpy()
 
 
 def _measured(rows, metric, pooled=False):
     chosen = (rows["metric"] == metric) & ((rows["speaker"] == "all") == pooled) & rows["value"].notna()
-    same = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
-    twice = rows[chosen & rows.duplicated(same)]
+    twice = rows.loc[chosen & rows.duplicated(ROW_KEY), ROW_KEY]
     if len(twice):
-        raise ValueError(f"{len(twice)} result rows are there twice, first {twice[same].iloc[0].to_dict()}: "
+        raise ValueError(f"{len(twice)} result rows are there twice, first {twice.iloc[0].to_dict()}: "
                          "take the rows of one notebook, or drop the duplicates")
     return rows[chosen]
-
-
-def _where(rows, fixed):
-    return rows[rows[list(fixed)].eq(pd.Series(fixed)).all(axis=1)]
 
 
 def _speaker_means(rows, by):
@@ -221,14 +205,12 @@ def _interval(groups):
 
 
 def _sign_flip_p(difference):
-    if len(difference) < 2:
-        return np.nan
-    return stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=0).pvalue
+    flip = {"permutation_type": "samples", "rng": 0}
+    return stats.permutation_test((difference,), np.mean, **flip).pvalue if len(difference) > 1 else np.nan
 
 
-def _rows(scores, key):
-    key = {"source": "", "inputs": "plain", "note": ""} | key
-    rows = pd.DataFrame([key | score for score in scores])
+def _rows(scores):
+    rows = pd.DataFrame([{"source": "", "inputs": "plain", "note": ""} | score for score in scores])
     if set(rows) != set(ROW_COLUMNS):
         raise TypeError(f"a result row needs {sorted(set(ROW_COLUMNS) - set(rows))}, "
                         f"and has no column {sorted(set(rows) - set(ROW_COLUMNS))}")

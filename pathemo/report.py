@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from .corpora import reading
-from .metrics import ROW_COLUMNS, ROW_TYPES, read_rows, summary
+from .metrics import ROW_COLUMNS, ROW_KEY, ROW_TYPES, read_rows, summary
 
 PACKAGES = ("pathemo", "torch", "numpy", "pandas", "scikit-learn", "librosa", "papermill")
 
@@ -33,22 +33,15 @@ def project():
 def save_rows(rows):
     """Result rows as they were written for `results.csv.gz`, values rounded to 4 decimals; once a notebook.
 
-    Raises
-    ------
-    ValueError
-        Other columns than `metrics.ROW_COLUMNS`, a row twice, or a value missing without a note.
+    ValueError for other columns than `metrics.ROW_COLUMNS`, a row twice, or a value missing without a note.
     """
     if set(rows.columns) != set(ROW_COLUMNS):
         raise ValueError(f"result rows have columns {', '.join(ROW_COLUMNS)}, not {', '.join(rows.columns)}")
     rows = rows[list(ROW_COLUMNS)].astype(ROW_TYPES).round({"value": 4})
-    key = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
-    problems = {
-        "there twice": rows.duplicated(key),
-        "without a value and without a note that says why": rows["value"].isna() & (rows["note"] == ""),
-    }
-    for problem, wrong in problems.items():
+    twice, silent = rows.duplicated(ROW_KEY), rows["value"].isna() & (rows["note"] == "")
+    for wrong, problem in ((twice, "there twice"), (silent, "without a value and without a note")):
         if wrong.any():
-            first = rows.loc[wrong, key].iloc[0].to_dict()
+            first = rows.loc[wrong, ROW_KEY].iloc[0].to_dict()
             raise ValueError(f"{wrong.sum()} of {len(rows)} result rows are {problem}, the first is {first}")
     folder = _output()
     write(folder / "rows" / f"{folder.name}.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
@@ -58,13 +51,7 @@ def save_rows(rows):
 def save_figure(figure, name, *, alt):
     """The figure as a picture, also written to `figures/<notebook>_<name>.png`; closed, so it is shown once.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    name : str
-        Letters, digits and underscores; each figure of a notebook has its own.
-    alt : str
-        A sentence for a reader who does not see the picture.
+    `name`: letters, digits and underscores; `alt`: a sentence for a reader who does not see the picture.
     """
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"figure name {name!r}: letters, digits and underscores only")
@@ -105,11 +92,7 @@ def rows(*notebooks, profile=None):
 def provenance(parameters, indexes, started):
     """Table of what a run depended on: commit, parameters, corpora, versions, device, duration.
 
-    Parameters
-    ----------
-    parameters : dict, as the notebook used them
-    indexes : iterable of DataFrame, the index tables that it read
-    started : float [s], `time.perf_counter()` at the beginning
+    `indexes` are the index tables that were read, `started` [s] is `time.perf_counter()` at the beginning.
     """
     seconds = time.perf_counter() - started
     import torch  # takes a second by itself
@@ -177,14 +160,9 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
 
 
 def readme(*, check=False):
-    """Bring README.md's table, between its two markers, up to date with `reports/paper`; `check` only looks.
+    """Bring README.md's table, between its two markers, up to date with `reports/paper`.
 
-    It leaves out what was learned from a part of a corpus.
-
-    Raises
-    ------
-    ValueError
-        A marker is missing; with `check`, the table is not up to date.
+    It leaves out what was learned from a part of a corpus. `check` raises ValueError where it is out of date.
     """
     path = project() / "README.md"
     old = path.read_text(encoding="utf-8")

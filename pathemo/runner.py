@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +19,7 @@ import jinja2
 import nbformat
 import pandas as pd
 import papermill
+import pooch
 import yaml
 from filelock import FileLock, Timeout
 from latex2mathml.converter import convert as mathml
@@ -42,13 +43,8 @@ def run(profile, *, only=None, force=False):
     `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads. `only`
     names the one notebook to run; `force` runs what is up to date, too.
 
-    Raises
-    ------
-    ValueError
-        The profile, a notebook or a parameter is unknown, or a parameter has another type than its default;
-        nothing was run.
-    RuntimeError
-        A notebook failed, or another run is at work in the folder.
+    ValueError, before anything runs, for an unknown profile, notebook or parameter, or one of another type
+    than its default; RuntimeError where a notebook failed, or another run is at work in the folder.
     """
     settings = _read_profile(profile)
     if only is not None and only not in settings["notebooks"]:
@@ -96,10 +92,9 @@ def _read_profile(profile):
                 known = ", ".join(defaults)
                 raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {known}")
             default = defaults[parameter]
-            wanted, given = type(default).__name__, type(value).__name__
-            if given != wanted:
-                raise ValueError(f"{source}: {name}: {parameter} must be {wanted} like its default "
-                                 f"{default!r}, not {given} {value!r}")
+            if type(value) is not type(default):
+                raise ValueError(f"{source}: {name}: {parameter} must be {type(default).__name__} like its "
+                                 f"default {default!r}, not {type(value).__name__} {value!r}")
     return settings | {"profile": profile, "folder": project() / "reports" / profile}
 
 
@@ -131,7 +126,7 @@ def _digests(settings):
         cells = _read_notebook(name).cells
         cells = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in cells]
         read = [settings["folder"] / "rows" / f"{other}.csv.gz" for other in settings["reads"].get(name, [])]
-        read = [path.read_text(encoding="utf-8") for path in read if path.is_file()]
+        read = [pooch.file_hash(path) for path in read if path.is_file()]
         everything = json.dumps([common, parameters, cells, read])
         digests[name] = hashlib.sha256(everything.encode()).hexdigest()
     return digests
@@ -146,10 +141,9 @@ def _state(folder, name, kind="state"):
 def _execute(settings, name, digest):
     """Folder that holds the whole report of a notebook, not yet under its name."""
     folder = settings["folder"]
-    (folder / ".staging").mkdir(exist_ok=True)
     # A new folder every time: the kernel of a killed run may write on for a moment.
-    staging = Path(tempfile.mkdtemp(dir=folder / ".staging")) / name
-    staging.mkdir()
+    staging = folder / ".staging" / uuid.uuid4().hex / name
+    staging.mkdir(parents=True)
     path = staging / f"{name}.ipynb"
     environment = {
         "PATHEMO_OUTPUT": str(staging),
@@ -165,40 +159,33 @@ def _execute(settings, name, digest):
                 notebooks / path.name, path, settings["notebooks"][name], kernel_name="python3",
                 cwd=notebooks, progress_bar={"desc": name}, extra_arguments=["--IPKernelApp.log_level=50"])
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        failed = folder / "failed" / path.name
-        failed.parent.mkdir(exist_ok=True)
-        os.replace(path, failed)
+        (folder / "failed").mkdir(exist_ok=True)
+        os.replace(path, folder / "failed" / path.name)
         reason = str(error)
         if isinstance(error, papermill.PapermillExecutionError):
             reason = f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}"
-        where = failed.relative_to(project()).as_posix()
+        where = f"reports/{settings['profile']}/failed/{path.name}"
         raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: {where}") from None
 
     notebook = _anonymous(notebook)
     nbformat.write(notebook, path)
-    headline = _headline(notebook)
-    write(staging / f"{name}.html", _page(notebook, headline["title"], settings))
-    saved_rows = [f"rows/{file.name}" for file in staging.glob("rows/*.csv.gz")]
+    state = {"digest": digest, **_headline(notebook), "provenance": _state(staging, name, "provenance")}
+    write(staging / f"{name}.html", _page(notebook, state["title"], settings))
     figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
-    state = {
-        "digest": digest,
-        **headline,
-        "provenance": _state(staging, name, "provenance"),
-        "figures": {figure.name: Picture.open(figure).info["Description"] for figure in figures},
-        "files": [path.name, f"{name}.html", *(f"figures/{figure.name}" for figure in figures), *saved_rows],
-    }
+    state["figures"] = {figure.name: Picture.open(figure).info["Description"] for figure in figures}
+    files = [path, staging / f"{name}.html", *figures, *staging.glob("rows/*.csv.gz")]
+    state["files"] = [file.relative_to(staging).as_posix() for file in files]
     write(staging / "state" / f"{name}.json", json.dumps(state, indent=1))
     return staging
 
 
 def _anonymous(notebook):
     """The notebook without paths of this machine, papermill's times, and widgets, which would not move."""
-    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
-        shown = cell.get("outputs", [])
-        cell.update({"outputs": [o for o in shown if WIDGET not in o.get("data", ())]} if shown else {})
+        if shown := cell.get("outputs"):
+            cell.outputs = [output for output in shown if WIDGET not in output.get("data", ())]
     for part in (notebook, *notebook.cells):
-        for key in ("papermill", "execution"):
+        for key in ("papermill", "execution", "widgets"):
             part.metadata.pop(key, None)
     text = nbformat.writes(notebook)
     places = {"DATA": data_root().resolve(), "PROJECT": project(), "PYTHON": sys.prefix, "HOME": Path.home()}
@@ -220,13 +207,12 @@ def _publish(staging, folder):
     """Give a finished report its name, file by file, its state last; repeated, it goes on where it was."""
     name = staging.name
     files = _state(staging, name)["files"]
-    for gone in set(_state(folder, name).get("files", ())).difference(files):
+    for gone in {*_state(folder, name).get("files", ())} - {*files} | {f"failed/{name}.ipynb"}:
         (folder / gone).unlink(missing_ok=True)
     for file in [*files, f"state/{name}.json"]:
         (folder / file).parent.mkdir(exist_ok=True)
         if (staging / file).is_file():
             os.replace(staging / file, folder / file)
-    (folder / "failed" / f"{name}.ipynb").unlink(missing_ok=True)
     shutil.rmtree(staging.parent)
 
 
@@ -248,10 +234,9 @@ def _summarise(settings):
     table = table[["notebook", *ROW_COLUMNS]]
     write(folder / "results.csv.gz", table.to_csv(index=False, lineterminator="\n"))
     results = results_table(table) if table["metric"].eq("uar").any() else pd.DataFrame()
-    heading = f"# The {profile} profile, on {data} corpora"
-    origin = f"Made by `python -m pathemo run {profile}` from rows in `results.csv.gz`; open `index.html`."
-    caption = "UAR in %, mean over speakers [95 % interval]:"
-    write(folder / "README.md", "\n\n".join([heading, origin, caption, markdown_table(results)]))
+    write(folder / "README.md", f"# The {profile} profile, on {data} corpora\n\n"
+          f"Made by `python -m pathemo run {profile}` from rows in `results.csv.gz`; open `index.html`.\n\n"
+          f"UAR in %, mean over speakers [95 % interval]:\n\n{markdown_table(results)}")  # fmt: skip
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     page = templates.get_template("report.html").render(
         profile=profile, data=data, notebooks=states, provenance=facts, results=results.to_html(border=0))

@@ -173,11 +173,12 @@ def test_nothing_outside_the_folder(site, root, tmp_path, member):
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_wrong_checksum_is_refused_before_unpacking(site, root, tmp_path):
-    """An archive with another md5 than the published one is not even opened."""
-    site.put("Speech.zip", archive({f"Actor_01/{SPEECH}": b"y"}))
+@pytest.mark.parametrize(("name", "part"), [("Speech.zip", "audio"), ("Video_01.zip", "video")])
+def test_wrong_checksum_is_refused_before_unpacking(site, root, tmp_path, name, part):
+    """An archive with another md5 than the published one, or the record's, is not even opened."""
+    site.put(name, archive({f"Actor_01/{SPEECH}": b"y"}))
     with pytest.raises(ValueError, match="hash"):
-        corpora.fetch("ravdess", root)
+        corpora.fetch("ravdess", root, parts=(part,))
     assert left(root) == left(tmp_path / "cache") == []
 
 
@@ -191,14 +192,6 @@ def test_parts_and_the_record_of_hashes(site, root):
     assert corpora.load("ravdess", root)["video"].notna().all()
     with pytest.raises(ValueError, match="no part sound of RAVDESS; valid: audio, video"):
         corpora.fetch("ravdess", root, parts=("sound",))
-
-
-def test_wrong_checksum_of_the_record_is_refused(site, root):
-    """A video archive that differs from its record is refused."""
-    site.put("Video_01.zip", archive({"Actor_01/01-01-03-01-01-01-01.mp4": b"w"}))
-    with pytest.raises(ValueError, match="hash"):
-        corpora.fetch("ravdess", root, parts=("video",))
-    assert left(root) == []
 
 
 def test_interrupted_unpacking_goes_on(site, root, tmp_path, monkeypatch):
@@ -227,12 +220,13 @@ def test_leftovers_of_a_killed_run_are_cleared(site, root):
     assert left(root) == sorted(f"emodb/{name}" for name in [*SOUNDS, "erkennung.txt"])
 
 
-def test_unreachable_site(site, root, monkeypatch):
-    """A site that does not answer, and a file that is not there, are named."""
-    address = f"{site.address}/gone.zip"
-    monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(address, None, ".")]})
-    with pytest.raises(ConnectionError, match=r"gone\.zip could not be fetched"):
-        corpora.fetch("emodb", root)
+def test_what_is_not_there_is_named(site, root, monkeypatch):
+    """The address of an archive or a model that the site does not have is in the error."""
+    monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(f"{site.address}/gone", None, ".")]})
+    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/gone")
+    for name in ("emodb", "yunet"):
+        with pytest.raises(ConnectionError, match="/gone could not be fetched"):
+            corpora.fetch(name, root)
     assert left(root) == []
 
 
@@ -295,11 +289,4 @@ def test_another_model_than_the_published_is_refused(site, root, model):
     assert left(root) == []
     (root / "models" / fetching.YUNET).write_bytes(b"another")
     with pytest.raises(ValueError, match="is not the published model"):
-        corpora.fetch("yunet", root)
-
-
-def test_a_site_without_the_model_is_named(site, root, model, monkeypatch):
-    """The address that did not answer is in the error."""
-    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/gone.onnx")
-    with pytest.raises(ConnectionError, match=r"gone\.onnx could not be fetched"):
         corpora.fetch("yunet", root)

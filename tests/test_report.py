@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import platform
@@ -259,7 +260,7 @@ def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monk
     assert changed()
     write_profile({"00_zero": {}, "01_one": {"seed": 1}}, data="recorded", reads={"01_one": ["00_zero"]})
     (project / "reports" / "small" / "rows").mkdir(parents=True)
-    (project / "reports" / "small" / "rows" / "00_zero.csv.gz").write_text("rows")
+    (project / "reports" / "small" / "rows" / "00_zero.csv.gz").write_bytes(gzip.compress(b"rows"))
     assert changed()
 
     notebook = nbformat.read("notebooks/01_one.ipynb", as_version=4)

@@ -37,16 +37,14 @@ def a_film(clips, emotion="happiness"):
 @pytest.fixture
 def few(monkeypatch):
     """Every corpus cut down to every ninth clip, so that writing takes no time."""
-    fewer = {name: lambda clips=clips: clips()[::9] for name, clips in layout.CORPORA.items()}
-    monkeypatch.setattr(synthetic, "CORPORA", fewer)
-    return fewer
+    monkeypatch.setattr(synthetic, "clips", lambda name: layout.clips(name)[::9])
 
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_the_reader_of_the_corpus_knows_every_name(name, synthetic_root):
     """`load` finds every clip, with speaker, emotion and files as they were made."""
     index = corpora.load(name, root=synthetic_root).set_index("clip")
-    made = pd.DataFrame(synthetic.CORPORA[name]()).set_index("name").sort_index()
+    made = pd.DataFrame(layout.clips(name)).set_index("name").sort_index()
     assert len(index) == CLIPS[name]
     assert index.attrs["version"].startswith("synthetic-")
     assert (index.index == made.index).all()
@@ -87,7 +85,8 @@ def test_the_registry_lists_every_file_with_its_checksum(synthetic_root):
 def test_the_same_seed_gives_the_same_files(name, few, synthetic_root, tmp_path):
     """A few clips written alone equal those of the whole corpus, bytes and decoded frames."""
     whole, alone = synthetic_root / name, synthetic.write(name, tmp_path)
-    files = [file for clip in few[name]() for file in (clip.audio, clip.video, clip.landmarks) if file]
+    clips = synthetic.clips(name)
+    files = [file for clip in clips for file in (clip.audio, clip.video, clip.landmarks) if file]
     assert len(files) >= CLIPS[name] // 9
     for file in files:
         assert (whole / file).read_bytes() == (alone / file).read_bytes()
@@ -126,7 +125,7 @@ def test_two_at_once_do_not_spoil_each_other(few, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: synthetic.write("enterface", tmp_path), range(2))
     assert first == second
-    assert len(corpora.load("enterface", root=tmp_path)) == len(few["enterface"]())
+    assert len(corpora.load("enterface", root=tmp_path)) == len(synthetic.clips("enterface"))
 
 
 def test_a_run_that_fails_leaves_nothing_under_the_real_name(few, tmp_path, monkeypatch):
@@ -169,14 +168,14 @@ def test_root_is_in_the_project_or_in_the_cache(in_project, tmp_path, monkeypatc
         (tmp_path / "environment.yml").touch()
     expected = tmp_path / ("data" if in_project else "cache") / "synthetic"
     assert synthetic.root() == expected
-    assert written == [(name, expected) for name in synthetic.CORPORA]
+    assert written == [(name, expected) for name in corpora.CORPORA]
 
 
 @pytest.mark.parametrize("name", ["enterface", "ravdess", "savee"])
 def test_the_face_is_found_in_nearly_all_frames(name, synthetic_root):
     """OpenCV's own cascade finds the face in at least 90 % of the frames of a clip, where its nose is."""
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    clip = a_film(synthetic.CORPORA[name]())
+    clip = a_film(layout.clips(name))
     frames = pictures(synthetic_root / name / clip.video)
     points = face.track(clip, voice.speak(clip, 0), voice.SETTINGS[name].sampling_rate, 0)
     assert frames.shape[1:] == (face.CAMERAS[name].height, face.CAMERAS[name].width, 3)
@@ -294,9 +293,9 @@ def test_emotions_can_be_learned_from_other_speakers_but_not_trivially(synthetic
 
 def test_anger_is_loud_and_near_to_happiness():
     """In every corpus anger is louder than sadness on average, and overlaps with happiness."""
-    for name, clips in synthetic.CORPORA.items():
+    for name in CLIPS:
         level = {"anger": [], "happiness": [], "sadness": []}
-        for clip in clips():
+        for clip in layout.clips(name):
             if clip.emotion in level:
                 level[clip.emotion].append(10 * np.log10(np.square(voice.speak(clip, 0)).mean()))
         assert np.mean(level["anger"]) > np.mean(level["sadness"]) + 4, name

@@ -35,9 +35,8 @@ eNTERFACE'05 has to be downloaded by browser: its server sends an incomplete cer
 def read_name(path):
     """What place and name of an eNTERFACE'05 recording say; None for the subjects left out (6 and 23).
 
-    The speaker is the folder's, since all files of subject 11 are named s12_*. Names like s_3_an_1.avi and
-    s16_su_3avi.avi are read too. Anger sentences 1 and 2 of subject 2 are swapped: `clip` is what the name
-    says, `statement` what is spoken.
+    The speaker is the folder's, since all files of subject 11 are named s12_*. Anger sentences 1 and 2 of
+    subject 2 are swapped: `clip` is what the name says, `statement` what is spoken.
 
     >>> read_name("subject 11/anger/sentence 3/s12_an_3.avi")
     {'clip': 's11_an_3', 'speaker': '11', 'emotion': 'anger', 'statement': 'an3'}

@@ -1,6 +1,5 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
-import os
 import re
 import shutil
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 import pooch
 import requests
 
+from .. import cache
 from . import reading
 from .reading import data_root, found, load, refuse
 
@@ -28,15 +28,9 @@ def fetch(name, root=None, *, parts=("audio",)):
     Interrupting is safe: repeat to go on. The name "yunet" gets the model of that face detector, instead of a
     corpus, and gives its file.
 
-    Raises
-    ------
-    ConnectionError
-        The site could not be reached.
-    FileExistsError
-        The folder holds the synthetic corpus.
-    ValueError
-        An unknown part, a damaged or unsafe archive, files that are not the published ones, a corpus that is
-        not complete. A refused archive leaves nothing behind.
+    ConnectionError if the site could not be reached, FileExistsError if the folder holds the synthetic
+    corpus, ValueError for an unknown part, a damaged or unsafe archive, files that are not the published
+    ones, or a corpus that is not complete. A refused archive leaves nothing behind.
     """
     if name == "yunet":
         return fetch_yunet(root)
@@ -47,11 +41,10 @@ def fetch(name, root=None, *, parts=("audio",)):
     if reader.DOWNLOADS and unknown:
         raise ValueError(f"no part {unknown} of {reader.TITLE}; valid: {', '.join(reader.DOWNLOADS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    if reader.DOWNLOADS:
-        for part in parts:
-            for download in reader.DOWNLOADS[part]:
-                fetch_archive(reader, part, folder, *download)
-    else:
+    for part in parts:
+        for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
+            fetch_archive(reader, part, folder / place, address, known_hash)
+    if not reader.DOWNLOADS:
         for archive in sorted(folder.glob("*.zip")):
             if not archive.with_suffix("").exists():
                 install(archive, archive.with_suffix(""), reader)
@@ -65,14 +58,9 @@ def fetch(name, root=None, *, parts=("audio",)):
 
 
 def yunet(root=None):
-    """File of the face detector YuNet, verified: models/face_detection_yunet_2023mar.onnx of the data root.
+    """File of the face detector YuNet, models/face_detection_yunet_2023mar.onnx of the data root.
 
-    Raises
-    ------
-    FileNotFoundError
-        It is not there.
-    ValueError
-        It is another file than the published one.
+    FileNotFoundError where it is not there, ValueError where it is another file than the published one.
     """
     file = data_root(root) / "models" / YUNET
     way_out = 'see "The face detector YuNet" in data/README.md'
@@ -85,39 +73,40 @@ def yunet(root=None):
 
 def fetch_yunet(root=None):
     """Download YuNet's model unless it is there, and verify it."""
-    folder, address = data_root(root) / "models", YUNET_ADDRESS
-    if not (folder / YUNET).is_file():
-        try:
-            pooch.retrieve(address, YUNET_HASH, YUNET, folder)
-        except requests.RequestException as error:
-            raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
+    if not (data_root(root) / "models" / YUNET).is_file():
+        download(YUNET_ADDRESS, YUNET_HASH, data_root(root) / "models", YUNET)
     print(f"YuNet: {yunet(root)}")
     print("Please cite Wu et al. (2023), YuNet: a tiny millisecond-level face detector. Licence: MIT")
-    return folder / YUNET
+    return yunet(root)
 
 
-def fetch_archive(reader, part, folder, address, known_hash, place):
+def download(address, known_hash, folder, name):
+    """File of that name, downloaded unless it is there, its hash verified (or looked up, if an address)."""
+    try:
+        if str(known_hash).startswith("http"):
+            record = requests.get(known_hash, timeout=30)
+            record.raise_for_status()
+            hashes = {entry["key"]: entry["checksum"] for entry in record.json()["files"]}
+            known_hash = hashes[Path(address).name]
+        browser = pooch.HTTPDownloader(progressbar=True)
+        return Path(pooch.retrieve(address, known_hash, name, folder, downloader=browser))
+    except requests.RequestException as error:
+        raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
+
+
+def fetch_archive(reader, part, target, address, known_hash):
     """Download an archive into the cache, verify it, unpack it to its place and delete it."""
-    target = folder / place
     if any(reading.scan(reader, target)):
         print(f"{target} is there already; take it away to fetch it anew")
         return
-    cache = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo")) / "downloads"
-    file, browser = Path(address).name, pooch.HTTPDownloader(progressbar=True)
+    name = f"{reader.NAME}-{Path(address).name}"
+    archive = download(address, known_hash, cache.folder() / "downloads", name)
     try:
-        if known_hash and known_hash.startswith("http"):
-            record = requests.get(known_hash, timeout=30)
-            record.raise_for_status()
-            known_hash = {entry["key"]: entry["checksum"] for entry in record.json()["files"]}[file]
-        archive = pooch.retrieve(address, known_hash, f"{reader.NAME}-{file}", cache, downloader=browser)
-    except requests.RequestException as error:
-        raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
-    try:
-        install(Path(archive), target, reader, part)
+        install(archive, target, reader, part)
     except ValueError:  # a bad archive is not kept for the next time, an interrupted one is
-        os.remove(archive)
+        archive.unlink()
         raise
-    os.remove(archive)
+    archive.unlink()
 
 
 def install(archive, target, reader, part=None):
@@ -142,7 +131,7 @@ def install(archive, target, reader, part=None):
 
 
 def unpack(archive, folder):
-    """Unpack a .zip file into the folder; ValueError if it is damaged or anything in it points elsewhere."""
+    """Unpack a .zip file; ValueError if it is damaged or anything in it points out of the folder."""
     try:
         with zipfile.ZipFile(archive) as members:
             unsafe = [

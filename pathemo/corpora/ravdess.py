@@ -1,7 +1,6 @@
 """RAVDESS: 24 North American actors, two sentences, eight emotions; sound, video and landmarks.
 
-Speech only: song is left out. Five sound files are stereo; decoding mixes them down. The two clips
-of DUPLICATE are one recording; both stay, since published folds count 1,440 and no speaker split parts them.
+Speech only: song is left out. Two clips of actor 07 are one recording (see data/README.md); both stay.
 """
 
 import re
@@ -17,7 +16,6 @@ MEDIA = ("audio", "video", "landmarks")
 EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 EMOTIONS = {f"{number:02d}": emotion for number, emotion in enumerate(EMOTIONS, start=1)}
 SPEAKERS = {f"{n:02d}": "male" if n % 2 else "female" for n in range(1, 25)}
-DUPLICATE = ("01-03-01-02-01-07", "01-03-01-02-02-07")
 
 GRAMMAR = (
     "MM-VC-EE-II-SS-RR-AA: modality 01 02 (.mp4, .csv, .csv.gz) or 03 (.wav, .flac), 01 speech or 02 song, "

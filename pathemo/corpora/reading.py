@@ -64,21 +64,13 @@ def found(name, root=None):
 def load(name, root=None, *, complete=True):
     """Index table of a corpus, one of `CORPORA`: one row a clip, sorted by clip.
 
-    `complete` refuses missing clips and clips that are not among the published ones. A medium that is there
-    at all must then be there for every clip that the list of files has it for.
+    Columns `COLUMNS`, of dtype string; paths of absent media are NA. `index.attrs["version"]` is "recorded-"
+    or "synthetic-" and 8 hex digits that stand for the files' names and sizes. `complete` refuses missing
+    clips and clips that are not among the published ones. A medium that is there at all must then be there
+    for every clip that the list of files has it for.
 
-    Returns
-    -------
-    index : DataFrame
-        Columns `COLUMNS`, of dtype string; paths of absent media are NA. `index.attrs["version"]` is
-        "recorded-" or "synthetic-" and 8 hex digits that stand for the files' names and sizes.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no recording of the corpus.
-    ValueError
-        Unknown, empty, doubled, missing or unexpected files: all of them in one message.
+    FileNotFoundError if there is no recording of the corpus; one ValueError names all files that are
+    unknown, empty, doubled, missing or unexpected.
     """
     reader, folder = reader_of(name), data_root(root) / name
     section = f'see "{reader.TITLE}" in data/README.md'
@@ -87,12 +79,9 @@ def load(name, root=None, *, complete=True):
         what = "holds no recording of it" if folder.is_dir() else "does not exist"
         way_out = f"`python -m pathemo fetch {name}` gets it or says how to; {section}"
         raise FileNotFoundError(f"{reader.TITLE} not found: {folder} {what}; {way_out}")
-    way_out = "Get these files anew or take away what does not belong there"
-    if complete:
-        problems += compare(files, published(reader, folder))
-        way_out += ", or load a part of the corpus with complete=False"
+    problems += compare(files, published(reader, folder)) if complete else []
+    way_out = "Get these files anew, take away what does not belong there, or load a part with complete=False"
     refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out}; {section}")
-
     rows = [file.said | {medium: str(folder / file.path)} for (_, medium), file in files.items()]
     index = pd.DataFrame(rows).groupby("clip", as_index=False).first()  # joins the media of a clip, sorts
     index = index.assign(corpus=name, gender=index["speaker"].map(reader.SPEAKERS))
@@ -108,11 +97,11 @@ def digest(lines):
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:8]
 
 
-def refuse(problems, where, way_out, limit=20):
-    """Raise one ValueError that names all problems (the first `limit`), if there are any."""
+def refuse(problems, where, way_out):
+    """Raise one ValueError that names all problems (the first 20), if there are any."""
     if problems:
-        more = [f"and {len(problems) - limit} more"] if len(problems) > limit else []
-        lines = [f"{where}: problems: {len(problems)}", *problems[:limit], *more]
+        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        lines = [f"{where}: problems: {len(problems)}", *problems[:20], *more]
         raise ValueError("\n  ".join(lines) + f"\n{way_out}.")
 
 
@@ -130,16 +119,15 @@ def scan(reader, folder):
         if hidden or not path.name.lower().endswith(endings) or not place.is_file():
             continue
         try:
-            said = reader.read_name(path)
+            file = File(path, reader.read_name(path), place.stat().st_size)
         except ValueError as error:
             problems.append(str(error))
             continue
-        if said:
-            file = File(path, said, place.stat().st_size)
+        if file.said:
             first = files.setdefault(file.key, file)
             if file.size == 0:
                 problems.append(f"{path}: empty (0 bytes)")
-            if first is not file and first.said == said:
+            if first is not file and first.said == file.said:
                 problems.append(f"{path}: the same clip as {first.path}; keep one of them")
     return files, problems
 
@@ -147,10 +135,9 @@ def scan(reader, folder):
 def published(reader, folder):
     """Files to expect by (clip, medium), from SYNTHETIC.txt of the folder, else from data/checksums."""
     listing = folder / SYNTHETIC
-    if not listing.is_file():
-        if reader is enterface:  # no checksums are published
-            return {(clip, "video"): File(Path(clip), {}) for clip in enterface.CLIPS}
-        listing = CHECKSUMS / f"{reader.NAME}.txt"
+    if reader is enterface and not listing.is_file():  # no checksums are published
+        return {(clip, "video"): File(Path(clip), {}) for clip in enterface.CLIPS}
+    listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
     files = {}
     for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
         if line and not line.startswith("#"):
@@ -172,11 +159,9 @@ def compare(files, expected):
 
 
 def state(folder, file, expected):
-    """How a file compares with the published one: "ok", "changed" or "unknown (why)"."""
-    if expected is None or expected.sha256 is None:
-        return "unknown (no checksum listed)"
-    if file.path.suffix.lower() != expected.path.suffix.lower():
-        return "unknown (converted, so not comparable)"
+    """How a file compares with the published one: "ok", "changed", or "unknown": converted, or not listed."""
+    if not expected or not expected.sha256 or file.path.suffix.lower() != expected.path.suffix.lower():
+        return "unknown"
     same = file.size == expected.size and pooch.file_hash(folder / file.path) == expected.sha256
     return "ok" if same else "changed"
 
@@ -185,7 +170,7 @@ def checksums(reader, folder):
     """How the recordings compare with the published ones, in words: "1 changed, 479 ok"."""
     expected = published(reader, folder)
     states = Counter(state(folder, file, expected.get(key)) for key, file in scan(reader, folder)[0].items())
-    return ", ".join(f"{count} {words}" for words, count in sorted(states.items())) or "nothing to compare"
+    return ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
 
 
 def overview(root=None):
@@ -195,25 +180,21 @@ def overview(root=None):
         folder = data_root(root) / name
         (files, problems), expected = scan(reader, folder), published(reader, folder)
         problems += compare(files, expected) if files else []
-        compared = checksums(reader, folder)
-        row = {
-            "corpus": name,
-            "where": str(folder),
-            "clips": f"{len({clip for clip, _ in files})}/{len({clip for clip, _ in expected})}",
-            "speakers": len({file.said["speaker"] for file in files.values()}),
-            "emotions": len({file.said["emotion"] for file in files.values()}),
-            "checksums": compared,
-            "licence": reader.LICENCE,
-            "next step": "none: ready",
-        }
-        if (folder / SYNTHETIC).is_file():
-            row |= {"where": f"{folder} (synthetic)", "licence": "none needed: synthetic"}
+        said = pd.DataFrame([file.said for file in files.values()], columns=["clip", "speaker", "emotion"])
+        synthetic = (folder / SYNTHETIC).is_file()
+        where, step = f"{folder}{' (synthetic)' * synthetic}", "none: ready"
         if problems:
-            more = f" (and {len(problems) - 1} more: see pathemo.corpora.load({name!r}))"
-            row["next step"] = f"mend {problems[0]}" + (more if len(problems) > 1 else "")
+            step = f"mend {problems[0]} ({len(problems)} in all: see pathemo.corpora.load({name!r}))"
         elif not files:
-            row |= {"where": "not found", "next step": f"python -m pathemo fetch {name}"}
-        elif "changed" in compared:
-            row["next step"] = "ready, but see why files differ from the published ones"
-        rows.append(row)
+            where, step = "not found", f"python -m pathemo fetch {name}"
+        rows.append({
+            "corpus": name,
+            "where": where,
+            "clips": f"{said['clip'].nunique()}/{len({clip for clip, _ in expected})}",
+            "speakers": said["speaker"].nunique(),
+            "emotions": said["emotion"].nunique(),
+            "checksums": checksums(reader, folder),
+            "licence": "none needed: synthetic" if synthetic else reader.LICENCE,
+            "next step": step,
+        })  # fmt: skip
     return pd.DataFrame(rows)

@@ -17,13 +17,7 @@ def from_table(path_or_frame):
     relative to the CSV, or to the working folder for a DataFrame). `speaker` may be left out: such a table
     serves as a source only. `corpus` (else the CSV's name, or "own"), `gender` (female, male) and `statement`
     are optional. With `image`, the last column, rows that share a clip are its frames. No word is special: a
-    speaker called NA is a speaker.
-
-    Raises
-    ------
-    ValueError
-        Missing columns or cells, missing or empty files, doubled clips, frames that contradict each other:
-        all bad rows in one message, counted from 1 below the header.
+    speaker called NA is a speaker. One ValueError names all bad rows, counted from 1 below the header.
     """
     if isinstance(path_or_frame, pd.DataFrame):
         table, folder, name, where = path_or_frame, Path(), "own", "the table"
@@ -34,8 +28,7 @@ def from_table(path_or_frame):
     table = table.astype("string").fillna("").apply(lambda cells: cells.str.strip())
     media = [column for column in MEDIA if column in table]
     lacking = [column for column in ("clip", "emotion") if column not in table]
-    lacking += [] if media else [" or ".join(MEDIA)]
-    if lacking:
+    if lacking := lacking + [" or ".join(MEDIA)] * (not media):
         raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {', '.join(table)}; {HELP}")
     if "corpus" not in table:
         table["corpus"] = name
@@ -50,8 +43,7 @@ def from_table(path_or_frame):
         size = {column: path.stat().st_size if path.is_file() else 0 for column, path in files.items()}
         bad = [f"no {column}" for column in needed if not row[column]]
         bad += [f"{column} {path} is missing or empty" for column, path in files.items() if not size[column]]
-        bad += [] if files else ["names no file"]
-        bad += ["is there already"] if again else []
+        bad += ["names no file"] * (not files) + ["is there already"] * again
         if row.get("gender", "") not in ("", "female", "male"):
             bad.append(f"gender is {row['gender']!r}, not female or male")
         bad += [

@@ -3,7 +3,6 @@
 `write` makes one corpus, `root` all four; voice.py is their sound, face.py their film, layout.py their files.
 """
 
-import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +15,10 @@ import pandas as pd
 import pooch
 import soundfile
 
-from ..corpora import reading
+from .. import cache
+from ..corpora import CORPORA, reading
 from . import face, voice
-from .layout import CORPORA
+from .layout import clips
 
 REGISTRY = reading.SYNTHETIC
 # The recipe counts on whenever what is written changes, so that older folders are replaced.
@@ -30,25 +30,18 @@ def write(name, root, seed=0):
 
     One of the same seed is kept; a synthetic one of another seed, or with files missing, is replaced.
     The same seed and library versions give the same bytes. SYNTHETIC.txt lists name, sha256 and size of each.
-
-    Raises
-    ------
-    ValueError
-        There is no corpus of that name.
-    FileExistsError
-        The folder holds what this function did not write; it is left as it is.
+    ValueError for an unknown name, FileExistsError where the folder holds what this function did not write.
     """
-    if name not in CORPORA:
-        raise ValueError(f"unknown corpus {name!r}; valid: {', '.join(CORPORA)}")
+    reading.reader_of(name)  # or an error that says which there are
     folder = Path(root).absolute() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{name}.staging")
     with filelock.FileLock(folder.with_name(f".{name}.lock")):
-        if _is_current(folder, seed):
+        if folder.exists() and _is_current(folder, seed):
             return folder
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         new = staging / "new"
-        joblib.Parallel(n_jobs=-1)(joblib.delayed(_write_clip)(clip, new, seed) for clip in CORPORA[name]())
+        joblib.Parallel(n_jobs=-1)(joblib.delayed(_write_clip)(clip, new, seed) for clip in clips(name))
         lines = [HEADER.format(seed=seed)]
         for path in sorted(path for path in new.rglob("*") if path.is_file()):
             file = path.relative_to(new).as_posix()
@@ -62,22 +55,19 @@ def write(name, root, seed=0):
 
 
 def root():
-    """Data root with all four synthetic corpora, written when absent.
+    """Data root with all four synthetic corpora, written when absent: data/synthetic of the project.
 
-    It is data/synthetic of the project (the nearest folder upwards that holds environment.yml), or, when
-    there is no project, the folder synthetic of the cache (PATHEMO_CACHE, else the user's own).
+    Without a project (the nearest folder upwards that holds environment.yml) it is in the cache's folder.
     """
     project = reading.project()
-    data = project / "data" if project else Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
+    data = (project / "data" if project else cache.folder()) / "synthetic"
     for name in CORPORA:
-        write(name, data / "synthetic")
-    return data / "synthetic"
+        write(name, data)
+    return data
 
 
 def _is_current(folder, seed):
     """Whether the folder is a whole synthetic corpus of this seed; an error when it is not synthetic."""
-    if not folder.exists():
-        return False
     if not (folder / REGISTRY).is_file():
         raise FileExistsError(
             f"{folder} is no synthetic corpus (it has no {REGISTRY}), so it is left as it is; "
@@ -86,8 +76,8 @@ def _is_current(folder, seed):
     if not (folder / REGISTRY).read_text(encoding="utf-8").startswith(HEADER.format(seed=seed) + "\n"):
         return False
     listed = reading.published(reading.READERS[folder.name], folder).values()
-    sizes = {folder / file.path: file.size for file in listed}
-    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+    sizes = ((folder / file.path, file.size) for file in listed)
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
 
 def _write_clip(clip, folder, seed):

@@ -1,7 +1,6 @@
 """Which clips the four corpora have, under their real names, and the random streams that each one owns."""
 
 from collections import namedtuple
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from ..corpora.reading import READERS, File
 # `audio`, `video` and `landmarks` are files below the corpus's folder, empty where a clip has none.
 FIELDS = "corpus name speaker female emotion statement audio video landmarks"
 Clip = namedtuple("Clip", FIELDS, defaults=("", "", ""))
-
 FILES = {corpus: [] for corpus in READERS}
 for speaker, text, code in product(emodb.SPEAKERS, ("a01", "b03"), emodb.EMOTIONS):
     FILES["emodb"].append(f"wav/{speaker}{text}{code}a.wav")
@@ -44,13 +42,6 @@ def clips(corpus):
     return list(made.values())
 
 
-CORPORA = {corpus: partial(clips, corpus) for corpus in FILES}
-
-
 def stream(seed, *names):
-    """Random generator of `seed` and `names` alone, so that no clip depends on what else is written.
-
-    >>> stream(0, "emodb", "03a01Wa").integers(1000) == stream(0, "emodb", "03a01Wa").integers(1000)
-    np.True_
-    """
+    """Random generator of `seed` and `names` alone, so that no clip depends on what else is written."""
     return np.random.default_rng([seed, *"/".join(names).encode()])
