@@ -66,9 +66,9 @@ class Examples:
             if scaling is not None:
                 table[fold, :, :-1] -= scaling[0][fold]
                 table[fold, :, :-1] *= scaling[1][fold].astype(np.float32)
-        seen = [table[fold, r, :-1] for fold, r in enumerate(folds.values())]
-        self.low = torch.as_tensor(np.stack([of_fold.min(axis=0) for of_fold in seen]), device=device)
-        self.high = torch.as_tensor(np.stack([of_fold.max(axis=0) for of_fold in seen]), device=device)
+        seen = (table[fold, r, :-1] for fold, r in enumerate(folds.values()))  # one copy at a time
+        extremes = [(of_fold.min(axis=0), of_fold.max(axis=0)) for of_fold in seen]
+        self.low, self.high = torch.as_tensor(np.stack(extremes, axis=1), device=device)
         self.table = torch.as_tensor(table, device=device).flatten(0, 1)
 
     def inputs(self, rows, replicas=slice(None)):

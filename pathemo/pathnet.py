@@ -26,7 +26,7 @@ from .modules import Convolution, Linear
 
 CHUNK_BYTES = 10e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
-ROWS = 1024  # of each replica that are predicted at once, for the same reason
+ROWS = 256  # of each replica that are predicted at once, for the same reason
 
 
 class PathNet:

@@ -19,7 +19,11 @@ from . import metrics
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision
 PROTOCOL_COLORS = {"logistic": "#CC79A7", "svm": "#D55E00", "from_scratch": "#000000", "fine_tune": "#E69F00",
-                   "frozen_features": "#009E73", "pathnet_scratch": "#56B4E9", "pathnet": "#0072B2"}
+                   "frozen_features": "#009E73", "pathnet_scratch": "#56B4E9", "pathnet": "#0072B2",
+                   "zero_shot": "#F0E442"}
+# Darker where heads are shared, lighter where size or budget is another
+PROTOCOL_COLORS |= {"fine_tune_shared": "#8F5A00", "pathnet_shared": "#00315C",
+                    "from_scratch_wide": "#606060", "from_scratch_long": "#A0A0A0"}
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
 PATH_COLOR, FROZEN_COLOR, IDLE_COLOR, GREY = PROTOCOL_COLORS["pathnet"], "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])

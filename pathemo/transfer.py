@@ -21,9 +21,9 @@ from .pathnet import PathNet
 from .tasks import Task, groups, pooled, task, with_emotions, with_few_speakers
 
 __all__ = [
-    "Outcome", "Task", "baseline", "fine_tune", "from_scratch", "from_scratch_long", "from_scratch_wide",
-    "frozen_features", "groups", "pathnet", "pooled", "score", "task", "with_emotions", "with_few_speakers",
-    "zero_shot",
+    "Outcome", "Task", "baseline", "fine_tune", "fine_tune_shared", "from_scratch", "from_scratch_long",
+    "from_scratch_wide", "frozen_features", "groups", "pathnet", "pathnet_shared", "pooled", "score", "task",
+    "with_emotions", "with_few_speakers", "zero_shot",
 ]  # fmt: skip
 
 
@@ -64,8 +64,7 @@ def from_scratch_long(target, sources, *, steps=1000, **settings):
 def zero_shot(target, sources, **settings):
     """Return the outcome of one path trained on the sources alone, on the emotions that the target shares.
 
-    No label of the target is used; unless inputs are speaker-normalised, the training speakers of the target
-    give the scale of the features.
+    The target trains nothing. Its training clips of those emotions give the scale of the features.
     """
     shared = with_emotions(target, np.unique(np.concatenate([source.emotions for source in sources])))
     settings = settings | {"head": "shared"}
@@ -75,6 +74,11 @@ def zero_shot(target, sources, **settings):
 def fine_tune(target, sources, **settings):
     """Return the outcome of one path trained on each source in turn and then, whole, on the target."""
     return _study("fine_tune", target, sources, evolving=False, **settings)
+
+
+def fine_tune_shared(target, sources, **settings):
+    """Return the outcome of `fine_tune` whose heads start with what the sources know of the same emotions."""
+    return _study("fine_tune_shared", target, sources, evolving=False, **settings | {"head": "shared"})
 
 
 def frozen_features(target, sources, **settings):
@@ -89,6 +93,16 @@ def pathnet(target, sources=(), **settings):
     """
     protocol = "pathnet" if sources else "pathnet_scratch"
     return _study(protocol, target, sources, evolving=True, **settings)
+
+
+def pathnet_shared(target, sources, **settings):
+    """Return the outcome of `pathnet` that starts the target as what the sources taught.
+
+    Ours: the frozen path stays active beside the modules that evolve, heads start with what the sources know
+    of the same emotions, and fresh modules are nearly silent at first.
+    """
+    settings |= {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
+    return _study("pathnet_shared", target, sources, evolving=True, **settings)
 
 
 def baseline(target, sources=(), *, model, protocol):
@@ -239,10 +253,12 @@ def _memory_rows(learned, seeds, before, after, *, protocol, **key):
 
     What was recognised (R, n) is, before, of a replica a seed, and after, of one a seed and fold.
     """
+    name = f"all of {learned.name}"
+    key |= {"corpus_version": learned.version}
     return pd.concat([
-        metrics.pooled_rows(
-            np.tile(learned.emotion, of_seed.shape[0]), of_seed.ravel(), speaker=f"all of {learned.name}",
-            seed=seed, protocol=f"{protocol}, {moment} the target", corpus_version=learned.version, **key,
+        metrics.score_rows(
+            np.tile(learned.emotion, len(of_seed)), of_seed.ravel(), np.full(of_seed.size, name),
+            protocol=f"{protocol}, {moment} the target", seed=seed, **key,
         )
         for moment, recognised in (("before", before), ("after", after))
         for seed, of_seed in zip(seeds, np.split(recognised, len(seeds)), strict=True)

@@ -38,7 +38,7 @@ def write_video(path, y, codec):
             image = np.full((48, 64, 3), 10 * number, np.uint8)
             container.mux(picture.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
             if y is not None:
-                part = np.int16(32767 * y[None, number * 640 : (number + 1) * 640])
+                part = np.int16(32507 * y[None, number * 640 : (number + 1) * 640])
                 sound = av.AudioFrame.from_ndarray(part, "s16", "mono")
                 sound.rate, sound.pts, sound.time_base = RATE, number * 640, Fraction(1, RATE)
                 container.mux(streams[1].encode(sound))
@@ -226,8 +226,8 @@ def test_log_mel_of_less_than_a_window_is_refused():
 
 def test_every_functional_has_one_name():
     """There are as many values as names, and no name twice."""
-    assert len(set(speech.FUNCTIONALS)) == len(speech.FUNCTIONALS) == 767
-    assert speech.functionals_of(sawtooth(200), sampling_rate=RATE).shape == (767,)
+    assert len(set(speech.FUNCTIONALS)) == len(speech.FUNCTIONALS) == 507
+    assert speech.functionals_of(sawtooth(200), sampling_rate=RATE).shape == (507,)
 
 
 @pytest.mark.parametrize("n_samples", [1, 160, 1600, 4000, 16000])
@@ -295,13 +295,6 @@ def test_syllables_and_pauses_are_counted():
     assert duration == pytest.approx(0.875, abs=0.05)
     for name, count in [("syllable_rate", 4), ("onset_rate", 4), ("voiced_rate", 4), ("pause_rate", 3)]:
         assert functional(y, name) * duration == pytest.approx(count)
-
-
-def test_modulation_is_found_at_its_frequency():
-    """A voice that swells five times a second has its modulation between 4 and 8 Hz."""
-    y = sawtooth(150) * (1.1 + np.sin(2 * np.pi * 5 * TIME))
-    bands = [name for name in speech.FUNCTIONALS if name.startswith("modulation5 ")]
-    assert max(bands, key=lambda name: functional(y, name)) == "modulation5 4-8 Hz"
 
 
 def test_trim_leaves_out_quiet_ends():

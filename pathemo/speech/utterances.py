@@ -8,7 +8,7 @@ Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 w
 and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, as the papers give no inputs.
 """
 
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +29,14 @@ LOWEST, HIGHEST = 50.0, 8000.0  # [Hz] what the functionals hear
 ACTIVE, TRIM = 40.0, 30.0  # [dB] below the loudest frame: what is quieter is no speech; is cut off by `trim`
 FLOOR = 1e-7  # added to powers before the logarithm: 70 dB below the mean level of the utterance
 PITCH_RANGE = 60.0, 600.0  # [Hz]
-MODULATIONS = (0.5, 1, 2, 4, 8, 16, 32)  # [Hz] edges of the modulation bands
-GROUPS = range(1, 11)  # of mel bands, in the modulation spectrum
 COSINES = range(1, 7)  # draw a contour, by the number of their halves
 
-BANDS = tuple(f"mel{number}" for number in range(1, 41))
+N_BANDS = 40  # of the mel scale
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
 SHAPE = ("centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux", "slope_low",
          "slope_high", "alpha", "hammarberg", "level", "loudness")
 VOICE = ("pitch", "voicing")
-FRAME = BANDS + CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
+FRAME = CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
 CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
 PAIRED = (*CEPSTRUM[:8], "centroid", "spread", "rolloff50", "flatness", "flux", "slope_low", "slope_high",
           "level", "pitch", "voicing")
@@ -52,7 +50,6 @@ FUNCTIONALS = (
     *TIMING,
     *(f"{name} contour{order}" for name in CONTOURS for order in COSINES),
     *(f"{one} with {other}" for one, other in combinations(PAIRED, 2)),
-    *(f"modulation{group} {low}-{high} Hz" for group in GROUPS for low, high in pairwise(MODULATIONS)),
 )
 
 
@@ -121,14 +118,14 @@ def functionals_of(y, *, sampling_rate, trim=False):
     reference = total[active].mean()
     power /= reference
 
-    mel_bank = melscale_fbanks(len(power), LOWEST, HIGHEST, len(BANDS), sampling_rate, mel_scale="slaney")
+    mel_bank = melscale_fbanks(len(power), LOWEST, HIGHEST, N_BANDS, sampling_rate, mel_scale="slaney")
     bands = mel_bank.T.numpy() @ power
     mel = _decibel(bands)
     cepstrum = fft.dct(mel, axis=0, norm="ortho")[1 : len(CEPSTRUM) + 1]
     level = _decibel(total / reference) + 10 * np.log10(reference)
     loudness = ((bands * reference) ** 0.23).sum(axis=0)
     voice, voiced = _voice(power, active, sampling_rate)
-    frames = np.concatenate([mel, cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32)
+    frames = np.concatenate([cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32)
     drawn, paired = (frames[[FRAME.index(name) for name in names]] for names in (CONTOURS, PAIRED))
     row = [
         _statistics(frames[: -len(VOICE)], active),
@@ -137,7 +134,6 @@ def functionals_of(y, *, sampling_rate, trim=False):
         _timing(mel, active, voiced),
         _contours(drawn),
         _correlations(paired[:, active]),
-        _modulation(mel),
     ]
     return np.concatenate([part.ravel() for part in row]).astype(np.float32)
 
@@ -260,14 +256,3 @@ def _correlations(tracks):
     offset = tracks - tracks.mean(axis=1, keepdims=True)
     offset /= np.linalg.norm(offset, axis=1, keepdims=True) + 1e-6
     return (offset @ offset.T)[np.triu_indices(len(tracks), 1)]
-
-
-def _modulation(mel):
-    """Power [dB] of the changes in time of each group of mel bands (n_groups, n_modulations)."""
-    groups = mel.reshape(len(GROUPS), -1, mel.shape[1]).mean(axis=1)
-    window = np.hanning(mel.shape[1] + 2)[1:-1]
-    n_fft = max(512, fft.next_fast_len(mel.shape[1]))
-    changes = (groups - groups.mean(axis=1, keepdims=True)) * window
-    power = np.abs(fft.rfft(changes, n_fft)) ** 2 / (window @ window)
-    edges = np.round(np.array(MODULATIONS) * n_fft * HOP).astype(int)
-    return 10 * np.log10([power[:, low:high].mean(axis=1) + 1e-3 for low, high in pairwise(edges)]).T
