@@ -230,7 +230,7 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
     return ax
 
 
-def plot_learning_curve(rows, *, chance, ax=None):
+def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
     """UAR over the number of training speakers, a line a protocol: mean over test speakers, 95 % interval.
 
     Parameters
@@ -238,9 +238,11 @@ def plot_learning_curve(rows, *, chance, ax=None):
     rows : DataFrame
         Result rows of one target, whose `inputs` end in ", k training speakers", or have all of them.
     chance : float
+    unit : str
+        What is counted, if it is not training speakers: "steps", for instance.
     """
     table = metrics.summary(rows, ["protocol", "inputs"])
-    count = table["inputs"].str.extract(r"(\d+) training speakers")[0].astype(float)
+    count = table["inputs"].str.extract(rf"(\d+) {unit}")[0].astype(float)
     labels = [f"{k:.0f}" for k in sorted(count.dropna().unique())] + ["all"]
     table["place"] = [labels.index("all" if np.isnan(k) else f"{k:.0f}") for k in count]
     ax = _axes(ax, 6.5, 4.5)
@@ -252,7 +254,7 @@ def plot_learning_curve(rows, *, chance, ax=None):
                     color=PROTOCOL_COLORS[protocol], label=protocol)
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
     ax.set_xticks(range(len(labels)), labels)
-    ax.set(xlabel="training speakers", ylabel="UAR [%]")
+    ax.set(xlabel=unit, ylabel="UAR [%]")
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.legend(frameon=False, fontsize="small")
     return ax

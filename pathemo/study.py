@@ -15,21 +15,25 @@ from tqdm.auto import tqdm
 
 from . import cache, faces, metrics, speech, splits, transfer
 
-MEDIA = {"speech": ["audio", "video"], "landmarks": ["landmarks"], "hog": ["video", "image"],
-         "crops": ["video", "image"]}
+MEDIA = {"speech": ["audio", "video"], "log-mel": ["audio", "video"], "landmarks": ["landmarks"],
+         "hog": ["video", "image"], "crops": ["video", "image"]}
 ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "tasks", "transfer")
 
 
-def tasks_of(indexes, modality, inputs, *, n_jobs=1, **options):
+def tasks_of(indexes, modality, inputs, *, speeds=(1.0,), n_jobs=1, **options):
     """Return the tasks of one modality by (name, inputs), of the corpora that have its medium.
 
     Parameters
     ----------
     indexes : dict of DataFrame
-    modality : {"speech", "landmarks", "hog", "crops"}
-        Functionals of sound, functionals of facial landmarks, or of face crops either histograms of oriented
-        gradients or the images themselves. All but speech stand before the inputs: "hog, plain".
+    modality : {"speech", "log-mel", "landmarks", "hog", "crops"}
+        Functionals or log-mel segments of sound, functionals of facial landmarks, or of face crops either
+        histograms of oriented gradients or the images themselves. All but speech stand before the inputs:
+        "hog, plain".
     inputs : sequence of {"plain", "speaker-normalised"}
+    speeds : sequence of float
+        Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the mean over
+        its rows counts.
     options : of `pathemo.faces.crops`
     """
     if modality not in MEDIA:
@@ -39,20 +43,32 @@ def tasks_of(indexes, modality, inputs, *, n_jobs=1, **options):
         index = index[index.reindex(columns=MEDIA[modality]).notna().any(axis=1)].reset_index(drop=True)
         if index.empty:
             continue
-        clip = None
-        if modality == "speech":
-            features = speech.functionals(index, n_jobs=n_jobs)
+        if modality in ("speech", "log-mel"):
+            copies = [_sound(index, modality, speed=speed, n_jobs=n_jobs) for speed in speeds]
         elif modality == "landmarks":
-            features = faces.functionals(index, n_jobs=n_jobs)
+            copies = [(faces.functionals(index, n_jobs=n_jobs), None)]
         else:
             size = 64 if modality == "hog" else 48  # [pixels] edges gain from more, images cost more
             images, clip = faces.crops(index, size, n_jobs=n_jobs, **options)
-            features = images[:, None] if modality == "crops" else faces.hog(images)
+            copies = [(images[:, None] if modality == "crops" else faces.hog(images), clip)]
         for i in inputs:
-            made = transfer.task(name, index, features, inputs=i, clip=clip,
-                                 modality=None if modality == "speech" else modality)  # fmt: skip
+            shown = None if modality == "speech" else modality
+            parts = [transfer.task(name, index, features, inputs=i, clip=clip, modality=shown)
+                     for features, clip in copies]  # fmt: skip
+            made = parts[0]
+            if len(parts) > 1:
+                made = made._replace(features=np.concatenate([part.features for part in parts]),
+                                     clip=np.concatenate([part.clip for part in parts]))  # fmt: skip
             tasks[name, made.inputs] = made
     return tasks
+
+
+def _sound(index, modality, **options):
+    """Return the features of one speed, and the clip of each row."""
+    if modality == "log-mel":
+        segments, clip = speech.segments(index, **options)
+        return segments[:, None], clip
+    return speech.functionals(index, **options), np.arange(len(index))
 
 
 def sources_for(target, names, tasks):

@@ -111,6 +111,21 @@ def test_sources_are_tried_alone_and_all_in_every_order():
     assert study.sources_for("a", list("ab"), tasks) == [("b",)]
 
 
+@pytest.mark.parametrize("modality", ["speech", "log-mel"])
+def test_faster_and_slower_copies_are_rows_of_the_same_clips(modality, synthetic_root, tmp_path, monkeypatch):
+    """Each speed adds its rows, of its own scale when speakers are normalised; folds are of clips."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    index = corpora.load("savee", synthetic_root).groupby("speaker").head(3).reset_index(drop=True)
+    [alone] = study.tasks_of({"savee": index}, modality, ["speaker-normalised"]).values()
+    [both] = study.tasks_of({"savee": index}, modality, ["speaker-normalised"], speeds=[1.0, 1.1]).values()
+    n_rows = len(alone.features)
+    assert (both.features[:n_rows] == alone.features).all() and len(both.features) > n_rows
+    assert set(both.clip) == set(both.clip[n_rows:]) == set(range(12)) and len(both.emotion) == 12
+    assert [fold.name for fold in both.folds] == ["DC", "JE", "JK", "KL"]
+    of_first = both.features[n_rows:][both.speaker[both.clip[n_rows:]] == "DC"]
+    assert abs(of_first.mean(0)).max() < 1e-4
+
+
 def test_tasks_of_the_corpora_that_have_the_medium(synthetic_root, tmp_path, monkeypatch):
     """Each modality gives tasks of its own inputs, for corpora that have its files; frames share a clip."""
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
@@ -129,5 +144,5 @@ def test_tasks_of_the_corpora_that_have_the_medium(synthetic_root, tmp_path, mon
     assert one.features.shape == (len(one.clip), 1344) and len(one.emotion) == len(few["savee"])
     crops = study.tasks_of(few, "crops", ["plain"], n_frames=2)["savee", "crops, plain"]
     assert crops.features.shape == (len(one.clip), 1, 48, 48)
-    with pytest.raises(ValueError, match="'smell': choose one of speech, landmarks, hog, crops"):
+    with pytest.raises(ValueError, match="'smell': choose one of speech, log-mel, landmarks, hog, crops"):
         study.tasks_of(indexes, "smell", ["plain"])
