@@ -162,7 +162,8 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
 def readme(*, check=False):
     """Bring README.md's table, between its two markers, up to date with `reports/paper`.
 
-    It leaves out what was learned or tested in part, and what is there to be looked at beside. `check` raises ValueError where it is out of date.
+    It leaves out what was learned or tested in part, and what is there to be looked at beside. `check`
+    raises ValueError where it is out of date.
     """
     path = project() / "README.md"
     old = path.read_text(encoding="utf-8")

@@ -139,7 +139,7 @@ def _study(
         Budget: gradient steps on each task.
     minibatches : int
         T, steps of one competitor in one tournament.
-    fitness : {"train", "dev"}
+    fitness : {"train", "loss", "dev"}
         See `evolve`. For "dev" a quarter of the training speakers decides tournaments and trains nothing.
     final_share : float
         Share of the budget that trains the best path on after its evolution, on all training speakers. It

@@ -189,10 +189,27 @@ def test_history_tells_every_tournament():
         before, after = found.populations[row.generation : row.generation + 2, row.replica]
         met = [[layer.split() for layer in text.split(" / ")] for text in row[3:5]]
         assert all((before == np.array(genotype, int)).all((1, 2)).any() for genotype in met)
-        won = np.array(met[row.winner], int)
+        won, lost = (np.array(met[place], int) for place in (row.winner, 1 - row.winner))
         assert row.winner == (row.fitness_second >= row.fitness_first)
         assert row.frozen_share == pytest.approx((won < 3).mean())
+        assert row.frozen_share_lost == pytest.approx((lost < 3).mean())
         assert (before != after).any((1, 2)).sum() <= 1 and (after == won).all((1, 2)).any()
+
+
+def test_fitness_may_be_the_loss(monkeypatch):
+    """Then a competitor's fitness is minus the loss of its minibatches."""
+    net, examples = task()
+    train, losses = PathNet.train, []
+
+    def watching(*args, **options):
+        accuracy, loss = train(*args, **options)
+        losses.append(loss)
+        return accuracy, loss
+
+    monkeypatch.setattr(PathNet, "train", watching)
+    history = evolve(net, "a", examples, fitness="loss", **BRIEF).history
+    fitness = history.sort_values(["replica", "generation"])[["fitness_first", "fitness_second"]].to_numpy()
+    assert (fitness.ravel() == -np.stack(losses, axis=1).ravel()).all()
 
 
 def test_a_stopped_replica_has_no_further_rows():
@@ -207,7 +224,7 @@ def test_a_stopped_replica_has_no_further_rows():
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        (dict(fitness="test"), "choose 'train' or 'dev'"),
+        (dict(fitness="test"), "choose 'train', 'loss' or 'dev'"),
         (dict(generations=0), "generations = 0"),
         (dict(fitness="dev"), "development"),
         (dict(optimiser="lbfgs"), "choose 'adam' or 'sgd'"),
