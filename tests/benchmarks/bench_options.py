@@ -1,23 +1,24 @@
 """What each option of PathNet is worth in transfer, on development speakers of the recorded corpora.
 
-    python tests/benchmarks/bench_options.py <data root> [seeds]
+    python tests/benchmarks/bench_options.py <data root> [seeds] [options or transfer]
 
 Only training speakers of each corpus's first fold take part, parted into three folds of whole speakers; the
-test speakers of that fold are in no row. A line a variant: UAR, and the difference to the defaults (mean over
-speakers, 95 % interval), over three targets with one source each, plain and speaker-normalised. README.md
-beside this file holds the table.
+test speakers of that fold are in no row. A line a variant: UAR, and the difference to the first (mean over
+speakers, 95 % interval), over three targets with one source each, plain and speaker-normalised. "options"
+are those of the engine, "transfer" what becomes of the source's path and head, with one training speaker and
+with all of them. README.md beside this file holds the tables.
 """
 
 import sys
 
 import pandas as pd
 
-from pathemo import corpora, metrics, speech, study, transfer
+from pathemo import corpora, metrics, study, transfer
 from pathemo.splits import folds_for, speaker_folds
 
 SOURCES = {"emodb": "ravdess", "savee": "emodb", "ravdess": "savee"}
-DEFAULTS = dict(population_size=16, steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
-VARIANTS = {
+FIRST = dict(population_size=16, steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
+OPTIONS = {
     "defaults": {},
     "clamp at the edge": dict(edge="clamp"),
     "mean of modules": dict(combine="mean"),
@@ -42,47 +43,77 @@ VARIANTS = {
     "half so, fitness on dev speakers": dict(final_share=0.5, population_size=4, fitness="dev"),
     "best path 80 % of the steps": dict(final_share=0.8, population_size=4),
 }
+OPTIONS = {label: (transfer.pathnet, FIRST | changed) for label, changed in OPTIONS.items()}
+OPTIONS |= {"fine-tuning": (transfer.fine_tune, FIRST), "from scratch": (transfer.from_scratch, FIRST)}
+
+NOW = dict(steps=400, n_layers=2, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
+KEPT = dict(frozen_path="forced", head="shared")
+TRANSFER = {
+    "from scratch": (transfer.from_scratch, {}),
+    "fine-tuning": (transfer.fine_tune, {}),
+    "fine-tuning, shared head": (transfer.fine_tune_shared, {}),
+    "frozen features": (transfer.frozen_features, {}),
+    "PathNet: free path, new head": (transfer.pathnet, {}),
+    "free path, shared head": (transfer.pathnet, dict(head="shared")),
+    "path seeded, shared head": (transfer.pathnet, dict(frozen_path="seeded", head="shared")),
+    "path kept, new head": (transfer.pathnet, dict(frozen_path="forced")),
+    "path kept, shared head": (transfer.pathnet, KEPT),
+    "so, fresh modules x 0.03": (transfer.pathnet_shared, {}),
+    "so, fitness is the loss": (transfer.pathnet_shared, dict(fitness="loss")),
+    "so, population of 2": (transfer.pathnet_shared, dict(population_size=2)),
+    "so, population of 8": (transfer.pathnet_shared, dict(population_size=8)),
+    "so, half the steps on the best path": (transfer.pathnet_shared, dict(final_share=0.5)),
+    "so, 14 modules a layer": (transfer.pathnet_shared, dict(n_modules=14)),
+    "so, mean of modules": (transfer.pathnet_shared, dict(combine="mean")),
+}
+TRANSFER = {label: (protocol, NOW | changed) for label, (protocol, changed) in TRANSFER.items()}
 
 
-def development_tasks(name, root):
-    """The corpus as a source, whole, and as a target, training speakers of its first fold alone."""
-    index = corpora.load(name, root)
-    features = speech.functionals(index)
-    part = folds_for(index)[0].train
-    inner = index.iloc[part].reset_index(drop=True)
-    for inputs in ("plain", "speaker-normalised"):
-        whole = transfer.task(name, index, features, inputs=inputs)
-        folds = speaker_folds(inner, 3, seed=0)
-        yield inputs, whole, transfer.task(name, inner, features[part], inputs=inputs)._replace(folds=folds)
+def development_tasks(root, speeds):
+    """Each corpus as a source, whole, and as a target, training speakers of its first fold alone."""
+    indexes = {name: corpora.load(name, root) for name in SOURCES}
+    parts = {name: folds_for(index)[0].train for name, index in indexes.items()}
+    inner = {name: index.iloc[parts[name]].reset_index(drop=True) for name, index in indexes.items()}
+    options = dict(speeds=speeds, n_jobs=2)
+    inputs = ["plain", "speaker-normalised"]
+    whole, part = (study.tasks_of(some, "speech", inputs, **options) for some in (indexes, inner))
+    for (name, i), task in part.items():
+        yield task._replace(folds=tuple(speaker_folds(inner[name], 3, seed=0))), whole[SOURCES[name], i]
 
 
-def main():
-    """Print the table."""
-    root, n_seeds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    tasks = {}
-    for name in SOURCES:
-        for inputs, whole, inner in development_tasks(name, root):
-            tasks[name, inputs] = whole, inner
-    jobs, labels = [], []
-    for label, changed in [*VARIANTS.items(), ("fine-tuning", None), ("from scratch", None)]:
-        protocol = {"fine-tuning": transfer.fine_tune, "from scratch": transfer.from_scratch}
-        settings = dict(seeds=tuple(range(n_seeds)), **{**DEFAULTS, **(changed or {})})
-        for (target, inputs), (_, inner) in tasks.items():
-            source = tasks[SOURCES[target], inputs][0]
-            jobs.append((protocol.get(label, transfer.pathnet), inner, (source,), settings))
-            labels.append(label)
-    outcomes = zip(study.outcomes_of(jobs, n_jobs=2), labels, strict=True)
-    rows = pd.concat([outcome.rows.assign(protocol=label, source="") for outcome, label in outcomes])
-    print("| variant | plain | to defaults | speaker-normalised | to defaults |", "| --- " * 5, sep="\n")
-    for label in dict.fromkeys(labels):
+def print_table(variants, tasks, n_seeds):
+    """Print a line a variant."""
+    seeds = tuple(range(n_seeds))
+    runs = [(label, target, source) for label in variants for target, source in tasks]
+    jobs = [(variants[label][0], target, (source,), variants[label][1] | {"seeds": seeds})
+            for label, target, source in runs]  # fmt: skip
+    outcomes = zip(study.outcomes_of(jobs, n_jobs=2), runs, strict=True)
+    rows = pd.concat([outcome.rows.assign(protocol=label, source="") for outcome, (label, *_) in outcomes])
+    first, *_ = variants
+    print(f"| variant | plain | to {first} | speaker-normalised | to {first} |", "| --- " * 5, sep="\n")
+    for label in variants:
         cells = [label]
         for _, part in rows.groupby("inputs"):
             mean = metrics.summary(part[part["protocol"] == label], ["protocol"])["mean"][0]
             cells += [f"{100 * mean:.1f}", ""]
-            if label != "defaults":
-                difference = metrics.paired_difference(part, label, "defaults").iloc[0]
+            if label != first:
+                difference = metrics.paired_difference(part, label, first).iloc[0]
                 cells[-1] = "{difference:+.1f} [{low:+.1f}, {high:+.1f}]".format(**100 * difference)
-        print("| " + " | ".join(cells) + " |")
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def main():
+    """Print the tables."""
+    root, n_seeds, which = (sys.argv[1:] + ["5", "options"][len(sys.argv) - 2 :])[:3]
+    if which == "options":
+        print_table(OPTIONS, list(development_tasks(root, [1.0])), int(n_seeds))
+        return
+    tasks = list(development_tasks(root, [1.0, 0.95, 1.05]))
+    print("\nOne training speaker:\n")
+    scarce = [(transfer.with_few_speakers(task, 1), source) for task, source in tasks]
+    print_table(TRANSFER, scarce, int(n_seeds))
+    print("\nAll training speakers:\n")
+    print_table(TRANSFER, tasks, int(n_seeds))
 
 
 if __name__ == "__main__":
