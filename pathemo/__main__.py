@@ -11,8 +11,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser("python -m pathemo", description=sys.modules["pathemo"].__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fetch", help="download a corpus, or say how to get it")
-    command.add_argument("name", help="emodb, enterface, ravdess, savee, or yunet (a face detector)")
+    command = commands.add_parser("fetch", help="download a corpus or a model, or say how to get it")
+    command.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: yunet, cnn14")
     command.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
     command.add_argument("--root", help="folder for the corpora (default: PATHEMO_DATA, else data/)")
 
