@@ -8,6 +8,7 @@ Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021, which puts them together
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import affine_grid, avg_pool2d, dropout, grid_sample, interpolate, pad, relu
@@ -19,6 +20,20 @@ from .corpora.reading import refuse
 FRONT_END = ("spectrogram_extractor.", "logmel_extractor.")  # of PANNs' checkpoints; ours is speech.log_mel
 SHORTEST = 32  # [frames] that reach CNN-14's last block
 WAY_OUT = '`python -m pathemo fetch cnn14` gets the published one, see "Weights" in data/README.md'
+
+
+def loudest(levels, n_frames):
+    """Levels (n_mels, n_frames) of the loudest stretch of a clip, so that clips can share a batch.
+
+    A shorter clip gets silence, its own least level, half at either end.
+
+    >>> loudest(np.array([[1.0, 5.0, 6.0, 2.0]]), 2), loudest(np.array([[1.0, 5.0]]), 4)
+    (array([[5., 6.]]), array([[1., 1., 5., 1.]]))
+    """
+    short = max(0, n_frames - levels.shape[1])
+    levels = np.pad(levels, ((0, 0), (short // 2, short - short // 2)), constant_values=levels.min())
+    start = np.convolve(levels.mean(axis=0), np.ones(n_frames), mode="valid").argmax()
+    return levels[:, start : start + n_frames]
 
 
 class CNN14(nn.Module):
@@ -34,6 +49,8 @@ class CNN14(nn.Module):
         527, the classes of AudioSet, are those of the published weights.
     width : float
         Scale of channels and embedding; 1 is the published network, of 64 to 2048 channels.
+    dropout : (float, float)
+        After each block, and around `fc1`; the published ones starve narrow networks.
 
     Source
     ------
@@ -43,8 +60,9 @@ class CNN14(nn.Module):
     80753615
     """
 
-    def __init__(self, n_classes=527, *, width=1.0, n_mels=64):
+    def __init__(self, n_classes=527, *, width=1.0, n_mels=64, dropout=(0.2, 0.5)):
         super().__init__()
+        self.dropout = dropout
         channels = [1, *(round(width * 64 * 2**block) for block in range(6))]
         self.bn0 = nn.BatchNorm2d(n_mels)
         for block in range(1, 7):
@@ -61,13 +79,13 @@ class CNN14(nn.Module):
         x = self.bn0(levels[..., None]).transpose(1, 3)  # (B, 1, n_frames, n_mels)
         for block in range(1, 7):
             x = self.get_submodule(f"conv_block{block}")(x)
-            x = dropout(avg_pool2d(x, 2) if block < 6 else x, 0.2, self.training)
+            x = dropout(avg_pool2d(x, 2) if block < 6 else x, self.dropout[0], self.training)
         x = x.mean(dim=3)
-        x = dropout(x.amax(dim=2) + x.mean(dim=2), 0.5, self.training)
+        x = dropout(x.amax(dim=2) + x.mean(dim=2), self.dropout[1], self.training)
         return relu(self.fc1(x))
 
     def forward(self, levels):
-        return self.fc_audioset(dropout(self.embed(levels), 0.5, self.training))
+        return self.fc_audioset(dropout(self.embed(levels), self.dropout[1], self.training))
 
 
 class Block(nn.Module):

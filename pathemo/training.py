@@ -63,10 +63,11 @@ def fit(
     ------
     Park et al., "SpecAugment", 2019; Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
-    inputs, labels = [torch.as_tensor(part) for part in inputs], np.asarray(labels)
-    present, weight = np.unique(labels[train]), torch.ones(labels.max() + 1)
+    device, labels = next(net.parameters()).device, np.asarray(labels)
+    inputs = [torch.as_tensor(part).to(device) for part in inputs]
+    present, weight = np.unique(labels[train]), torch.ones(labels.max() + 1, device=device)
     balanced = compute_class_weight("balanced", classes=present, y=labels[train])
-    weight[present] = torch.as_tensor(balanced, dtype=torch.float32)
+    weight[present] = torch.as_tensor(balanced, dtype=torch.float32, device=device)
     for name in frozen:
         net.get_submodule(name).requires_grad_(False)
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
@@ -75,7 +76,8 @@ def fit(
     rate = None if waiting else CosineAnnealingLR(optimiser, epochs)
     mix = MixUp(alpha=mixup, num_classes=len(weight)) if mixup else None
     hide = [mask(size, iid_masks=True) for mask, size in zip((FrequencyMasking, TimeMasking), masks)] * 2
-    labels, train, history, least, kept = torch.as_tensor(labels), torch.as_tensor(train), [], np.inf, None
+    labels, train = torch.as_tensor(labels).to(device), torch.as_tensor(train)
+    history, least, kept = [], np.inf, None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(1, epochs + 1):
@@ -119,32 +121,35 @@ def fit(
 
 def predict(net, inputs, rows=slice(None)):
     """Posteriors (n, K) of these rows."""
-    return apply(net, net, inputs, rows).softmax(dim=1).numpy()
+    return apply(net, net, inputs, rows).softmax(dim=1).cpu().numpy()
 
 
 @torch.no_grad()
 def apply(net, method, inputs, rows=slice(None), *, batch_size=256):
     """What a method of a network, which is not being trained, gives for these rows: a tensor (n, ...)."""
     net.eval()
+    device = next(net.parameters()).device
     batches = zip(*(torch.as_tensor(part)[rows].split(batch_size) for part in inputs))
-    return torch.cat([method(*batch) for batch in batches])
+    return torch.cat([method(*(part.to(device) for part in batch)) for batch in batches])
 
 
-def one_network(inputs, labels, train, development, *, network, options, seed, scaled=False, **settings):
+def one_network(
+    inputs, labels, train, development, *, network, options, seed, scaled=False, device="cpu", **settings
+):
     """Posteriors (n, K) of all clips, from a network that learned from those of `train`.
 
     Parameters
     ----------
     inputs : tuple of arrays (n, ...)
     network : str
-        Of `pathemo.nets`.
+        What makes it, of `pathemo.nets`.
     options : dict
         Its arguments. The other settings are those of `fit`.
     scaled : bool
         Whether features, the last axis of the first input, are scaled to mean 0 and spread 1 by the clips of
         `train`.
     """
-    net = _made(network, seed, **options)
+    net = _made(network, seed, **options).to(device)
     there = np.isfinite(inputs[0].reshape(len(labels), -1)).all(axis=1)
     train, development = (rows[there[rows]] for rows in (train, development))
     if scaled:
