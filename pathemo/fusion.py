@@ -4,8 +4,10 @@ A method's posteriors are one array (n_seeds, n_parts, n, K): of all n clips, le
 """
 
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from . import metrics
 from .splits import Fold
 
 
@@ -133,3 +135,25 @@ def fuse(modalities, truth, folds, *, way="nested", C=1.0):
             train, test = ([side[seed] for side in sides] for sides in (trains, tests))
             fused[seed, fold.test] = late_fusion(train, truth[clips[0]], test, C=C)
     return fused
+
+
+def table(rows, by=("inputs", "protocol", "source")):
+    """Scores in percent, a row a group of `by`: accuracy as the paper computes it, and means over speakers.
+
+    `accuracy` is the mean of the folds' accuracies, over all seeds, ± 1.96 sqrt(p (1 - p) / n), clips taken
+    as independent; `... of speakers` have ± half the 95 % interval of `metrics.summary`.
+    """
+    by = list(by)
+    single = rows[rows["metric"].eq("accuracy") & rows["speaker"].ne("all")]
+    right = single.assign(right=single["value"] * single["n"]).groupby([*by, "seed", "fold"])[["right", "n"]]
+    of_folds = right.sum()
+    p = (of_folds["right"] / of_folds["n"]).groupby(by).mean()
+    n = of_folds["n"].groupby([*by, "seed"]).sum().groupby(by).first()
+    made = pd.DataFrame(
+        {"accuracy": 100 * p, "±": [100 * metrics.accuracy_half_width(*pn) for pn in zip(p, n)]}
+    )
+    for metric in ("accuracy", "uar"):
+        of_speakers = metrics.summary(rows, by, metric=metric).set_index(by)
+        made[f"{metric} of speakers"] = 100 * of_speakers["mean"]
+        made[f"± {metric}"] = 100 * (of_speakers["high"] - of_speakers["mean"])
+    return made.round(1).assign(clips=n, seeds=of_speakers["n_seeds"])

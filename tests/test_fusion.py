@@ -1,10 +1,11 @@
 """Late fusion against hand-worked cases, and that the nested way never learns from what it decides."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pathemo import fusion
+from pathemo import fusion, metrics
 from pathemo.splits import Fold
 
 LACKING = np.full((1, 2), np.nan)
@@ -137,3 +138,17 @@ def test_one_seed_is_fused_with_each_of_several():
     tested = fusion.of_test_folds(several, folds)
     np.testing.assert_array_equal(tested[2, 5], several[2, 1, 5])
     np.testing.assert_allclose(fusion.fuse([several], truth, folds, way="product"), tested)
+
+
+def test_table_is_the_mean_of_folds_as_the_paper_computes_it():
+    """Folds of 3 and 1 clips, 2 of 3 and 1 of 1 right: (2/3 + 1) / 2, and 1.96 sqrt(p (1 - p) / 4) beside."""
+    key = dict(protocol="toy", target="t", corpus_version="v", seed=0)
+    rows = [metrics.score_rows(["a", "a", "b"], ["a", "b", "b"], ["x", "x", "y"], fold="1", **key),
+            metrics.score_rows(["a"], ["a"], ["z"], fold="2", **key),
+            metrics.pooled_rows(["a", "a", "b", "a"], ["a", "b", "b", "a"], **key)]  # fmt: skip
+    [row] = fusion.table(pd.concat(rows, ignore_index=True)).to_dict("records")
+    p = 5 / 6
+    assert row["accuracy"] == pytest.approx(100 * p, abs=0.05)
+    assert row["±"] == pytest.approx(196 * np.sqrt(p * (1 - p) / 4), abs=0.05)
+    assert row["accuracy of speakers"] == pytest.approx(100 * (0.5 + 1 + 1) / 3, abs=0.05)
+    assert (row["clips"], row["seeds"]) == (4, 1)

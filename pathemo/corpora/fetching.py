@@ -90,7 +90,7 @@ def model(name, root=None):
     """
     file, _, known_hash, _ = MODELS[name]
     path, (algorithm, digest) = data_root(root) / "models" / file, known_hash.split(":")
-    way_out = 'see "Models" in data/README.md'
+    way_out = 'see "Weights" in data/README.md'
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; `python -m pathemo fetch {name}` gets it; {way_out}")
     if pooch.file_hash(path, algorithm) != digest:
