@@ -141,7 +141,7 @@ def table(rows, by=("inputs", "protocol", "source")):
     """Scores in percent, a row a group of `by`: accuracy as the paper computes it, and means over speakers.
 
     `accuracy` is the mean of the folds' accuracies, over all seeds, ± 1.96 sqrt(p (1 - p) / n), clips taken
-    as independent; `... of speakers` have ± half the 95 % interval of `metrics.summary`.
+    as independent; those of speakers are means ± half the 95 % interval of `metrics.summary`.
     """
     by = list(by)
     single = rows[rows["metric"].eq("accuracy") & rows["speaker"].ne("all")]
@@ -149,11 +149,11 @@ def table(rows, by=("inputs", "protocol", "source")):
     of_folds = right.sum()
     p = (of_folds["right"] / of_folds["n"]).groupby(by).mean()
     n = of_folds["n"].groupby([*by, "seed"]).sum().groupby(by).first()
-    made = pd.DataFrame(
-        {"accuracy": 100 * p, "±": [100 * metrics.accuracy_half_width(*pn) for pn in zip(p, n)]}
-    )
+    half = [metrics.accuracy_half_width(*pn) for pn in zip(p, n)]
+    made = pd.DataFrame({"accuracy": 100 * p, "±": np.multiply(100, half)}).round(1)
     for metric in ("accuracy", "uar"):
         of_speakers = metrics.summary(rows, by, metric=metric).set_index(by)
-        made[f"{metric} of speakers"] = 100 * of_speakers["mean"]
-        made[f"± {metric}"] = 100 * (of_speakers["high"] - of_speakers["mean"])
-    return made.round(1).assign(clips=n, seeds=of_speakers["n_seeds"])
+        percent = 100 * of_speakers[["mean", "high"]]
+        spread = (percent["high"] - percent["mean"]).map(" ± {:.1f}".format)
+        made[f"{metric}, of speakers"] = percent["mean"].map("{:.1f}".format) + spread
+    return made.assign(clips=n, seeds=of_speakers["n_seeds"])

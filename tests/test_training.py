@@ -1,5 +1,7 @@
 """Training: it learns, repeats, stops by strangers alone, says what went wrong; folds are kept."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,3 +201,16 @@ def test_over_folds_is_one_training_a_seed_and_part_and_kept(tmp_path, monkeypat
     train, development = trained[7]
     alone = training.one_network((TRACKS,), LABELS, train, development, seed=1, **OPTIONS)
     np.testing.assert_array_equal(posteriors[1, 1], alone)
+
+
+def test_published_weights_are_fine_tuned(tmp_path, monkeypatch):
+    """A checkpoint with a new head learns as any network, here with its convolutions frozen."""
+    monkeypatch.setattr(nets, "CNN14", functools.partial(nets.CNN14, width=1 / 16))
+    torch.save({"model": nets.CNN14().state_dict()}, tmp_path / "cnn14.pth")
+    levels = RNG.normal(size=(16, 64, 32)).astype(np.float32)
+    options = dict(path=tmp_path / "cnn14.pth", n_classes=4)
+    frozen = ["bn0", *(f"conv_block{block}" for block in range(1, 7))]
+    settings = dict(network="published_cnn14", options=options, seed=0, epochs=1, frozen=frozen)
+    rows = np.arange(8), np.empty(0, int)
+    posteriors = training.one_network((levels,), LABELS[:16], *rows, **settings)
+    np.testing.assert_allclose(posteriors.sum(axis=1), np.ones(16), atol=1e-5)
