@@ -207,7 +207,8 @@ def over_folds(learn, inputs, task, parts, seeds, *, development=0.0, n_jobs=1, 
     labels = np.searchsorted(task.emotions, task.emotion)
     jobs = [(learn.__name__, inputs, labels, task.speaker, part.train, development, seed, settings, CODE)
             for seed in seeds for part in parts]  # fmt: skip
-    running = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+    # Arrays go to processes whole: a mapped one would have another name in the cache.
+    running = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
         joblib.delayed(kept)(*job) for job in jobs
     )
     made = np.stack(list(tqdm(running, total=len(jobs), desc="networks", unit="network")))
