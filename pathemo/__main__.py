@@ -19,7 +19,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser("python -m pathemo", description=sys.modules["pathemo"].__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch, corpora, run, _, readme = (commands.add_parser(name, help=text) for name, text in COMMANDS.items())
-    fetch.add_argument("name", help="emodb, enterface, ravdess, savee, or yunet (a face detector)")
+    fetch.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: yunet, cnn14")
     fetch.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
     for command in (fetch, corpora):
         command.add_argument("--root", help="folder of the corpora (default: PATHEMO_DATA, else data/)")

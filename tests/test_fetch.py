@@ -221,12 +221,10 @@ def test_leftovers_of_a_killed_run_are_cleared(site, root):
 
 
 def test_what_is_not_there_is_named(site, root, monkeypatch):
-    """The address of an archive or a model that the site does not have is in the error."""
+    """The address of an archive that the site does not have is in the error."""
     monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(f"{site.address}/gone", None, ".")]})
-    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/gone")
-    for name in ("emodb", "yunet"):
-        with pytest.raises(ConnectionError, match="/gone could not be fetched"):
-            corpora.fetch(name, root)
+    with pytest.raises(ConnectionError, match="/gone could not be fetched"):
+        corpora.fetch("emodb", root)
     assert left(root) == []
 
 
@@ -263,30 +261,53 @@ def test_synthetic_corpus_is_not_mixed_with_a_recorded_one(root):
         corpora.fetch("emodb", root)
 
 
-@pytest.fixture
-def model(site, monkeypatch):
-    """A file in place of YuNet's model on the site."""
-    site.put(fetching.YUNET, b"model")
-    monkeypatch.setattr(fetching, "YUNET_ADDRESS", f"{site.address}/{fetching.YUNET}")
-    monkeypatch.setattr(fetching, "YUNET_HASH", "sha256:" + hashlib.sha256(b"model").hexdigest())
+@pytest.fixture(params=["yunet", "cnn14"])
+def model(request, site, monkeypatch):
+    """Name and file of a model, with another content in its place on the site."""
+    file, _, known_hash, citation = fetching.MODELS[request.param]
+    site.put(file, b"model")
+    digest = hashlib.new(known_hash.split(":")[0], b"model").hexdigest()
+    entry = f"{site.address}/{file}", f"{known_hash.split(':')[0]}:{digest}", citation
+    monkeypatch.setitem(fetching.MODELS, request.param, (file, *entry))
+    return request.param, file
 
 
-def test_the_model_of_yunet_is_fetched_once_and_verified(site, root, model, capsys):
+def test_a_model_is_fetched_once_and_verified(site, root, model, capsys):
     """It comes into models/ of the data root; the second time nothing is asked for; its authors are named."""
+    name, file = model
     for _ in range(2):
-        assert corpora.fetch("yunet", root) == root / "models" / fetching.YUNET == corpora.yunet(root)
-    assert site.asked == [fetching.YUNET]
-    assert "cite Wu et al. (2023)" in capsys.readouterr().out
+        assert corpora.fetch(name, root) == root / "models" / file == corpora.model(name, root)
+    assert site.asked == [file]
+    assert f"cite {fetching.MODELS[name][3]}" in capsys.readouterr().out
 
 
 def test_another_model_than_the_published_is_refused(site, root, model):
     """Neither what the site sends nor what lies there is taken on trust; a missing one is told how to get."""
-    with pytest.raises(FileNotFoundError, match="python -m pathemo fetch yunet"):
-        corpora.yunet(root)
-    site.put(fetching.YUNET, b"another")
-    with pytest.raises(ValueError, match="hash"):
-        corpora.fetch("yunet", root)
-    assert left(root) == []
-    (root / "models" / fetching.YUNET).write_bytes(b"another")
-    with pytest.raises(ValueError, match="is not the published model"):
-        corpora.fetch("yunet", root)
+    name, file = model
+    with pytest.raises(FileNotFoundError, match=f"python -m pathemo fetch {name}"):
+        corpora.model(name, root)
+    for content in (b"another", b"mod"):  # another, and a truncated one
+        site.put(file, content)
+        with pytest.raises(ValueError, match="hash"):
+            corpora.fetch(name, root)
+        assert left(root) == []
+        (root / "models" / file).write_bytes(content)
+        with pytest.raises(ValueError, match="is not the published model"):
+            corpora.fetch(name, root)
+        (root / "models" / file).unlink()
+
+
+def test_a_site_without_the_model_is_named(site, root, model, monkeypatch):
+    """The address that did not answer is in the error."""
+    name, file = model
+    (site.folder / file).unlink()
+    with pytest.raises(ConnectionError, match=f"{file} could not be fetched"):
+        corpora.fetch(name, root)
+
+
+def test_the_published_models_are_those_of_the_records():
+    """File names, and the published digests: sha256 of YuNet, md5 of CNN-14."""
+    assert corpora.yunet.args == ("yunet",)
+    file, address, known_hash, _ = fetching.MODELS["cnn14"]
+    assert file == "Cnn14_mAP=0.431.pth" and "/3987831/" in address
+    assert known_hash == "md5:541141fa2ee191a88f24a3219fff024e"

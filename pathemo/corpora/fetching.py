@@ -1,5 +1,6 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
+import functools
 import re
 import shutil
 import stat
@@ -14,9 +15,22 @@ from .. import cache
 from . import reading
 from .reading import data_root, found, load, refuse
 
-YUNET = "face_detection_yunet_2023mar.onnx"  # of OpenCV's model zoo, licence MIT, 0.2 MB
-YUNET_ADDRESS = f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET}"
-YUNET_HASH = "sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+# What was trained by others: file, address, hash, and whom to cite
+MODELS = {
+    "yunet": (
+        "face_detection_yunet_2023mar.onnx",
+        "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+        "face_detection_yunet_2023mar.onnx",
+        "sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        "Wu et al. (2023), YuNet: a tiny millisecond-level face detector. Licence: MIT",
+    ),
+    "cnn14": (
+        "Cnn14_mAP=0.431.pth",
+        "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth",
+        "md5:541141fa2ee191a88f24a3219fff024e",
+        "Kong et al. (2020), PANNs: large-scale pretrained audio neural networks. Licence: CC BY 4.0",
+    ),
+}
 UNSAFE = re.compile(r"^/|[:\\]|(^|/)\.\.(/|$)")  # names in an archive that may lead out of its folder
 
 
@@ -25,15 +39,15 @@ def fetch(name, root=None, *, parts=("audio",)):
 
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks". Archives
     (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is there is never touched.
-    Interrupting is safe: repeat to go on. The name "yunet" gets the model of that face detector, instead of a
-    corpus, and gives its file.
+    Interrupting is safe: repeat to go on. "yunet" and "cnn14" are names of models: those are fetched instead
+    of a corpus, and their file is given.
 
     ConnectionError if the site could not be reached, FileExistsError if the folder holds the synthetic
     corpus, ValueError for an unknown part, a damaged or unsafe archive, files that are not the published
     ones, or a corpus that is not complete. A refused archive leaves nothing behind.
     """
-    if name == "yunet":
-        return fetch_yunet(root)
+    if name in MODELS:
+        return fetch_model(name, root)
     reader, folder = reading.reader_of(name), data_root(root) / name
     if (folder / reading.SYNTHETIC).is_file():
         raise FileExistsError(f"{folder} holds the synthetic corpus; give another root for the recorded one")
@@ -57,27 +71,32 @@ def fetch(name, root=None, *, parts=("audio",)):
     return folder
 
 
-def yunet(root=None):
-    """File of the face detector YuNet, models/face_detection_yunet_2023mar.onnx of the data root.
+def model(name, root=None):
+    """File of a model of `MODELS`, verified, in models/ of the data root.
 
     FileNotFoundError where it is not there, ValueError where it is another file than the published one.
     """
-    file = data_root(root) / "models" / YUNET
-    way_out = 'see "The face detector YuNet" in data/README.md'
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is not there; `python -m pathemo fetch yunet` gets it; {way_out}")
-    if pooch.file_hash(file) != YUNET_HASH.removeprefix("sha256:"):
-        raise ValueError(f"{file} is not the published model: take it away and fetch it anew; {way_out}")
-    return file
+    file, _, known_hash, _ = MODELS[name]
+    path, (algorithm, digest) = data_root(root) / "models" / file, known_hash.split(":")
+    way_out = 'see "Weights" in data/README.md'
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; `python -m pathemo fetch {name}` gets it; {way_out}")
+    if pooch.file_hash(path, algorithm) != digest:
+        raise ValueError(f"{path} is not the published model: take it away and fetch it anew; {way_out}")
+    return path
 
 
-def fetch_yunet(root=None):
-    """Download YuNet's model unless it is there, and verify it."""
-    if not (data_root(root) / "models" / YUNET).is_file():
-        download(YUNET_ADDRESS, YUNET_HASH, data_root(root) / "models", YUNET)
-    print(f"YuNet: {yunet(root)}")
-    print("Please cite Wu et al. (2023), YuNet: a tiny millisecond-level face detector. Licence: MIT")
-    return yunet(root)
+yunet = functools.partial(model, "yunet")
+
+
+def fetch_model(name, root=None):
+    """Download a model of `MODELS` unless it is there, and verify it."""
+    folder, (file, address, known_hash, citation) = data_root(root) / "models", MODELS[name]
+    if not (folder / file).is_file():
+        download(address, known_hash, folder, file)
+    print(f"{name}: {model(name, root)}")
+    print(f"Please cite {citation}")
+    return folder / file
 
 
 def download(address, known_hash, folder, name):
