@@ -60,7 +60,7 @@ TRANSFER = {
     "path seeded, shared head": (transfer.pathnet, dict(frozen_path="seeded", head="shared")),
     "path kept, new head": (transfer.pathnet, dict(frozen_path="forced")),
     "path kept, shared head": (transfer.pathnet, KEPT),
-    "PathNet shared: fresh modules x 0.03": (transfer.pathnet_shared, {}),
+    "PathNet shared": (transfer.pathnet_shared, {}),
     "PathNet shared, fitness is the loss": (transfer.pathnet_shared, dict(fitness="loss")),
     "PathNet shared, population of 2": (transfer.pathnet_shared, dict(population_size=2)),
     "PathNet shared, population of 8": (transfer.pathnet_shared, dict(population_size=8)),
