@@ -159,22 +159,28 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
     return wide.join(counts)
 
 
+def headline(rows):
+    """Rows of the study's main comparison: a task learned whole, tested on strangers.
+
+    What was learned or tested in part, what sources are remembered, and the fusion of notebook 06 stand in
+    the notebooks that made them.
+    """
+    partly = r", (?:\d+ (?:training speakers|groups|steps)|speakers_shared|shared emotions)$"
+    beside = rows["inputs"].str.contains(partly) | rows["protocol"].str.endswith(" the target")
+    return rows[~beside & rows["notebook"].ne("06_ravdess_multimodal")]
+
+
 def readme(*, check=False):
     """Bring README.md's table, between its two markers, up to date with `reports/paper`.
 
-    It leaves out what was learned or tested in part, and what is there to be looked at beside. `check`
-    raises ValueError where it is out of date.
+    `check` only looks, and raises ValueError where it is out of date.
     """
     path = project() / "README.md"
     old = path.read_text(encoding="utf-8")
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", old, re.DOTALL)
     if not parts:
         raise ValueError("README.md lacks the lines <!-- results --> and <!-- end of results -->")
-    saved = rows(profile="paper")
-    partly = r", (?:\d+ (?:training speakers|groups|steps)|speakers_shared|shared emotions)$"
-    beside = saved["inputs"].str.contains(partly) | saved["protocol"].str.endswith(" the target")
-    beside |= saved["notebook"].eq("06_ravdess_multimodal")
-    table = results_table(saved[~beside], row=["target", "inputs"])
+    table = results_table(headline(rows(profile="paper")), row=["target", "inputs"])
     new = f"{parts[1]}\n{markdown_table(table)}\n{parts[2]}"
     if check and new != old:
         raise ValueError("README.md: table and reports/paper differ; `python -m pathemo readme` mends it")

@@ -30,7 +30,7 @@ from PIL import Image as Picture
 
 from .corpora import data_root
 from .metrics import ROW_COLUMNS
-from .report import markdown_table, project, results_table, rows, write
+from .report import headline, markdown_table, project, results_table, rows, write
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -233,7 +233,8 @@ def _summarise(settings):
     table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
     table = table[["notebook", *ROW_COLUMNS]]
     write(folder / "results.csv.gz", table.to_csv(index=False, lineterminator="\n"))
-    results = results_table(table) if table["metric"].eq("uar").any() else pd.DataFrame()
+    shown = headline(table)
+    results = results_table(shown) if shown["metric"].eq("uar").any() else pd.DataFrame()
     write(folder / "README.md", f"# The {profile} profile, on {data} corpora\n\n"
           f"Made by `python -m pathemo run {profile}` from rows in `results.csv.gz`; open `index.html`.\n\n"
           f"UAR in %, mean over speakers [95 % interval]:\n\n{markdown_table(results)}")  # fmt: skip
