@@ -243,7 +243,8 @@ def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
     """
     table = metrics.summary(rows, ["protocol", "inputs"])
     count = table["inputs"].str.extract(rf"(\d+) {unit}")[0].astype(float)
-    labels = [f"{k:.0f}" for k in sorted(count.dropna().unique())] + ["all"] * count.isna().any()
+    labels = [f"{k:.0f}" for k in sorted(count.dropna().unique())]
+    labels += ["all"] if count.isna().any() else []
     table["place"] = [labels.index("all" if np.isnan(k) else f"{k:.0f}") for k in count]
     ax = _axes(ax, 6.5, 4.5)
     shown = [protocol for protocol in PROTOCOL_COLORS if protocol in set(table["protocol"])]
