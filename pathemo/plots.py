@@ -221,7 +221,7 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
         ax.errorbar(place + 0.2, row.mean, [[row.mean - row.low], [row.high - row.mean]], color=color, **bar)
         ax.annotate(f"{100 * row.mean:.1f}", (place + 0.2, row.mean), (8, 0), textcoords="offset points",
                     va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
-    ax.set_xticks(range(len(table)), table[by].str.replace("_", "\n").str.replace("+", "+\n"))
+    ax.set_xticks(range(len(table)), table[by].str.replace("_", " ").str.replace("+", "+ ").str.wrap(10))
     ax.set(xlim=(-0.4, len(table) - 0.3), ylabel={"uar": "UAR [%]"}.get(metric, f"{metric} [%]"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.tick_params(axis="x", labelsize="small")
