@@ -207,7 +207,7 @@ def test_comparison_says_what_was_not_run():
     """A protocol without a value keeps its place and is marked."""
     missing = metrics.not_run_rows("savee not found", protocol="fine_tune", target="savee")
     ax = plots.plot_comparison(pd.concat([rows(), missing], ignore_index=True), chance=1 / 7)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["from\nscratch", "fine\ntune", "pathnet"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["from\nscratch", "fine tune", "pathnet"]
     assert "not run" in texts(ax)
 
 
