@@ -59,6 +59,7 @@ def _no_window(monkeypatch):
     """Pictures of a test go nowhere, a call of show fails, and what the test opened is closed."""
     plt.switch_backend("agg")
     monkeypatch.setattr(plt, "show", lambda *_: pytest.fail("show was called"))
+    plt.close("all")  # what other tests left open
     yield
     plt.close("all")
 
