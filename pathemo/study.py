@@ -204,7 +204,8 @@ def outcomes_of(jobs, *, n_jobs=1):
     Outcomes are kept in the folder of `pathemo.cache` by protocol, data, settings and the code of this
     engine, so an interrupted study goes on where it was.
     """
-    kept = joblib.Memory(cache.folder() / "outcomes", verbose=0).cache(_run)
+    # With mmap_mode, a large array has one digest, whether it came by memory or, to a process, by a file.
+    kept = joblib.Memory(cache.folder() / "outcomes", mmap_mode="r", verbose=0).cache(_run)
     code = _engine_version()
     running = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
         joblib.delayed(kept)(protocol.__name__, target, tuple(sources), settings, code)
