@@ -165,7 +165,7 @@ def headline(rows):
     What was learned or tested in part, what sources are remembered, and the fusion of notebook 06 stand in
     the notebooks that made them.
     """
-    partly = r", (?:\d+ (?:training speakers|groups|steps)|speakers_shared|shared emotions)$"
+    partly = r", (?:\d+ (?:training speakers|groups|steps)|speakers_shared|shared emotions|with .+)$"
     beside = rows["inputs"].str.contains(partly) | rows["protocol"].str.endswith(" the target")
     return rows[~beside & rows["notebook"].ne("06_ravdess_multimodal")]
 
