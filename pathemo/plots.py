@@ -283,6 +283,34 @@ def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [p
     return ax
 
 
+def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
+    """Effects with their 95 % intervals, one below the other: blue is above zero, red below, grey undecided.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        Columns difference, low, high, as of `metrics.paired_difference`, and two levels of the index: what
+        was compared, a line each, and the kind of inputs, filled and hollow dots.
+    """
+    names, kinds = (list(dict.fromkeys(effects.index.get_level_values(level))) for level in (0, 1))
+    ax = _axes(ax, 9, 0.34 * len(names) + 1.2)
+    ax.axvline(0, color=GREY, linewidth=1)
+    dot = {"fmt": "o", "markersize": 6, "capsize": 3}
+    for (name, kind), effect in (100 * effects).iterrows():
+        color = PATH_COLOR if effect["low"] > 0 else PROTOCOL_COLORS["svm"] if effect["high"] < 0 else GREY
+        spread = [[effect["difference"] - effect["low"]], [effect["high"] - effect["difference"]]]
+        ax.errorbar(effect["difference"], names.index(name) + 0.3 * kinds.index(kind) - 0.15, xerr=spread,
+                    color=color, markerfacecolor="white" if kinds.index(kind) else color, **dot)
+    for kind in kinds:
+        ax.errorbar([], [], [], color=GREY, markerfacecolor="white" if kinds.index(kind) else GREY,
+                    label=kind, **dot)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
+    ax.grid(axis="y", color=IDLE_COLOR, linewidth=0.5)
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
 def plot_counts(index, *, ax=None):
     """Clips of each emotion and speaker of a corpus, with each emotion's sum.
 

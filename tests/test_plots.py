@@ -265,3 +265,14 @@ def test_learning_curve_goes_from_few_speakers_to_all():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4", "all"]
     mean = whole.query("protocol == 'from_scratch'")["value"].mean()
     np.testing.assert_allclose(np.float64(ax.containers[0][0].get_ydata()), mean - [0.1, 0.025, 0])
+
+
+def test_effects_are_coloured_by_what_their_interval_says():
+    """A dot an effect, in points: blue where the interval is above zero, red below, grey across it."""
+    found = {"difference": [0.02, -0.03, 0.01], "low": [0.01, -0.05, -0.01], "high": [0.03, -0.01, 0.03]}
+    index = pd.MultiIndex.from_tuples([("a", "plain"), ("b", "plain"), ("b", "speaker-normalised")])
+    axes = plots.plot_effects(pd.DataFrame(found, index))
+    drawn = [bar.lines[0] for bar in axes.containers if len(bar.lines[0].get_xdata())]
+    assert [float(dot.get_xdata()[0]) for dot in drawn] == pytest.approx([2, -3, 1])
+    assert [dot.get_color() for dot in drawn] == [plots.PATH_COLOR, plots.PROTOCOL_COLORS["svm"], plots.GREY]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
