@@ -57,7 +57,8 @@ check: $(INSTALLED)  ## lint, stored outputs of the notebooks, results table of 
 	$(PYTHON) -m nbstripout --verify --keep-count notebooks/*.ipynb
 	$(PYTHON) -m pathemo readme --check
 
-clean:  ## remove what can be made again: quick reports, synthetic corpora, caches (the environment stays)
+clean:  ## remove what can be made again: quick reports, pages, synthetic corpora, caches (the environment stays)
 	rm -rf reports/quick reports/interactive reports/*/failed reports/*/.staging data/synthetic
+	rm -rf reports/*/*.html reports/*/*.js reports/*/_*
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

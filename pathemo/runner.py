@@ -1,4 +1,4 @@
-"""The strict runner: notebooks by papermill, then the pages that a reader opens.
+"""The strict runner: notebooks by papermill, then what a reader opens.
 
 A report appears under its name only when its notebook succeeded, and is made again only when something that
 it depends on changed.
@@ -15,25 +15,22 @@ import uuid
 from pathlib import Path
 from unittest import mock
 
-import jinja2
 import nbformat
 import pandas as pd
 import papermill
 import pooch
 import yaml
 from filelock import FileLock, Timeout
-from latex2mathml.converter import convert as mathml
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from PIL import Image as Picture
 
+from . import site
 from .corpora import data_root
 from .metrics import ROW_COLUMNS
 from .report import headline, markdown_table, project, results_table, rows, write
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-TEMPLATES = Path(__file__).parent / "templates"
+PAGES = {"runner.py", "site.py"}  # change no output of a notebook
 
 
 def run(profile, *, only=None, force=False):
@@ -57,14 +54,16 @@ def run(profile, *, only=None, force=False):
                 if _state(staging, staging.name):  # finished, then interrupted
                     _publish(staging, folder)
             shutil.rmtree(folder / ".staging", ignore_errors=True)
-            _summarise(settings)
-            for name in [only] if only else settings["notebooks"]:
-                digest = _digests(settings)[name]
-                if not force and _state(folder, name).get("digest") == digest:
-                    print(f"{name}: up to date", flush=True)
-                    continue
-                _publish(_execute(settings, name, digest), folder)
-                _summarise(settings)
+            try:
+                for name in [only] if only else settings["notebooks"]:
+                    digest = _digests(settings)[name]
+                    if not force and _state(folder, name).get("digest") == digest:
+                        print(f"{name}: up to date", flush=True)
+                        continue
+                    _publish(_execute(settings, name, digest), folder)
+                    _summarise(settings)
+            finally:  # what is finished can be read, however the run ends
+                site.build(settings, *_summarise(settings))
     except Timeout:
         raise RuntimeError(f"another run is at work in reports/{profile}: let it end, or stop it") from None
     return folder / "index.html"
@@ -115,7 +114,8 @@ def _defaults(name):
 
 def _digests(settings):
     """Digest by notebook of all that it depends on."""
-    files = [*Path(__file__).parent.rglob("*.py"), *TEMPLATES.rglob("*.*"), project() / "environment.yml"]
+    files = [file for file in Path(__file__).parent.rglob("*.py") if file.name not in PAGES]
+    files += [project() / "environment.yml"]
     common = [settings["threads"], *(file.read_text(encoding="utf-8") for file in sorted(files))]
     if settings["data"] == "recorded":
         root = data_root().resolve()
@@ -170,10 +170,9 @@ def _execute(settings, name, digest):
     notebook = _anonymous(notebook)
     nbformat.write(notebook, path)
     state = {"digest": digest, **_headline(notebook), "provenance": _state(staging, name, "provenance")}
-    write(staging / f"{name}.html", _page(notebook, state["title"], settings))
     figures = sorted(staging.glob("figures/*.png"), key=lambda figure: figure.stat().st_mtime_ns)
     state["figures"] = {figure.name: Picture.open(figure).info["Description"] for figure in figures}
-    files = [path, staging / f"{name}.html", *figures, *staging.glob("rows/*.csv.gz")]
+    files = [path, *figures, *staging.glob("rows/*.csv.gz")]
     state["files"] = [file.relative_to(staging).as_posix() for file in files]
     write(staging / "state" / f"{name}.json", json.dumps(state, indent=1))
     return staging
@@ -217,44 +216,22 @@ def _publish(staging, folder):
 
 
 def _summarise(settings):
-    """Write results.csv.gz, provenance.json, README.md and the index page from the reports that are there.
+    """Notebooks, results table and provenance of a report, written to README.md and the files beside it.
 
     Results are of reports that are up to date: rows of another code or another corpus are not mixed in.
     """
-    profile, data, folder = settings["profile"], settings["data"], settings["folder"]
-    states = {name: _state(folder, name) for name in settings["notebooks"]}
-    facts = {name: state["provenance"] for name, state in states.items() if state}
+    folder, digests = settings["folder"], _digests(settings)
+    notebooks = {name: _state(folder, name) or _headline(_read_notebook(name)) for name in digests}
+    for name, notebook in notebooks.items():
+        notebook["current"] = notebook.get("digest") == digests[name]
+    facts = {name: notebook["provenance"] for name, notebook in notebooks.items() if "digest" in notebook}
     write(folder / "provenance.json", json.dumps(facts, indent=1))
-    digests = _digests(settings)
-    for name, state in states.items():
-        state["current"] = state.get("digest") == digests[name]
-        state["question"] = _markdown(state.get("question", ""))
-    names = [n for n in states if states[n]["current"] and (folder / "rows" / f"{n}.csv.gz").is_file()]
-    table = rows(*names, profile=profile) if names else pd.DataFrame(columns=ROW_COLUMNS).assign(notebook="")
-    table = table[["notebook", *ROW_COLUMNS]]
+    names = [n for n in notebooks if notebooks[n]["current"] and (folder / "rows" / f"{n}.csv.gz").is_file()]
+    columns = ["notebook", *ROW_COLUMNS]
+    table = rows(*names, profile=settings["profile"])[columns] if names else pd.DataFrame(columns=columns)
     write(folder / "results.csv.gz", table.to_csv(index=False, lineterminator="\n"))
     shown = headline(table)
     results = results_table(shown) if shown["metric"].eq("uar").any() else pd.DataFrame()
-    write(folder / "README.md", f"# The {profile} profile, on {data} corpora\n\n"
-          f"Made by `python -m pathemo run {profile}` from rows in `results.csv.gz`; open `index.html`.\n\n"
-          f"UAR in %, mean over speakers [95 % interval]:\n\n{markdown_table(results)}")  # fmt: skip
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    page = templates.get_template("report.html").render(
-        profile=profile, data=data, notebooks=states, provenance=facts, results=results.to_html(border=0))
-    write(folder / "index.html", page)
-
-
-def _page(notebook, title, settings):
-    """A notebook as an HTML page that asks nothing of the network."""
-    exporter = HTMLExporter(extra_template_basedirs=[str(TEMPLATES.parent)], template_name=TEMPLATES.name,
-                            template_file="notebook.html", filters={"markdown2html": _markdown})
-    about = {"metadata": {"name": title}, "profile": settings["profile"], "data": settings["data"]}
-    return exporter.from_notebook_node(notebook, resources=about)[0]
-
-
-def _markdown(text):
-    """HTML of a Markdown text, its formulas as MathML."""
-    renderer = IPythonRenderer(escape=False)
-    renderer.inline_math = mathml
-    renderer.block_math = lambda formula: mathml(formula, display="block")
-    return MarkdownWithMath(renderer=renderer).render(text)
+    shown = f"## Results\n\n{site.SCORES}\n{markdown_table(results)}"
+    write(folder / "README.md", site.overview(settings, notebooks) + shown)
+    return notebooks, results, facts
