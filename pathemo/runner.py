@@ -232,6 +232,6 @@ def _summarise(settings):
     write(folder / "results.csv.gz", table.to_csv(index=False, lineterminator="\n"))
     shown = headline(table)
     results = results_table(shown) if shown["metric"].eq("uar").any() else pd.DataFrame()
-    shown = f"## Results\n\n{site.SCORES}\n{markdown_table(results)}"
-    write(folder / "README.md", site.overview(settings, notebooks) + shown)
+    text = site.overview(settings, notebooks, results="#results", provenance="provenance.json")
+    write(folder / "README.md", f"{text}## Results\n\n{site.SCORES}\n{markdown_table(results)}")
     return notebooks, results, facts

@@ -21,7 +21,8 @@ SYNTHETIC = "<strong>SYNTHETIC</strong> data: made-up voices and faces. These nu
 OVERVIEW = """# pathemo: the {profile} profile
 
 PathNet transfer for emotion recognition, on {data} corpora. Each notebook asks one question; every number is
-a row of [results.csv.gz](results.csv.gz).
+a row of [results.csv.gz](results.csv.gz), averaged in [the results table]({results}). Commit, parameters,
+corpora and versions of each run are its [provenance]({provenance}).
 
 ## Notebooks
 
@@ -32,8 +33,8 @@ a row of [results.csv.gz](results.csv.gz).
 {figures}
 
 """
-SCORES = """Unweighted average recall (UAR) in %: the mean over speakers, with its 95 % interval. All rows are in
-[results.csv.gz](results.csv.gz).
+SCORES = """Unweighted average recall (UAR) in %: the mean over speakers, with its 95 % interval. All rows,
+to be downloaded: [results.csv.gz](results.csv.gz).
 """
 OUTPUT = """````{{raw}} html
 <div class="output">
@@ -45,6 +46,11 @@ SCROLLABLE = """addEventListener("load", () => {
   for (const part of document.querySelectorAll("pre, .output, .table-wrapper, .math-wrapper"))
     if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
 });"""
+TABLE = {
+    "paging": False,
+    "text_in_header_can_be_selected": False,  # a click on it sorts
+    "layout": {"topStart": "search", "topEnd": None, "bottomStart": None, "bottomEnd": None},
+}
 PARTS = ("_*", "*.js", "*.html")  # of the pages in a report folder
 SETTINGS = {
     "extensions": ["myst_nb", __name__],
@@ -76,8 +82,11 @@ def setup(app):
     app.add_js_file(None, body=SCROLLABLE)
 
 
-def overview(settings, notebooks):
-    """Markdown that says what each notebook asks and whether it is up to date, and shows all figures."""
+def overview(settings, notebooks, **links):
+    """Markdown that says what each notebook asks and whether it is up to date, and shows all figures.
+
+    `links` are where a reader finds the table of `results` and the `provenance`.
+    """
     items, figures = [], []
     for name, notebook in notebooks.items():
         title, question = notebook["title"] or name, " ".join(notebook["question"].split())
@@ -89,7 +98,8 @@ def overview(settings, notebooks):
         items.append(f"- [{title}]({name}.ipynb): {question} {state}; it ran in {duration}.")
         for file, alt in notebook["figures"].items():
             figures.append(f"- [![{alt}](figures/{file})]({name}.ipynb) {alt}")
-    text = OVERVIEW.format_map(settings | {"notebooks": "\n".join(items), "figures": "\n".join(figures)})
+    parts = settings | links | {"notebooks": "\n".join(items), "figures": "\n".join(figures)}
+    text = OVERVIEW.format_map(parts)
     return text.replace("\n", f"\n\n{SYNTHETIC}\n", 1) if settings["data"] == "synthetic" else text
 
 
@@ -133,10 +143,11 @@ def _write_source(source, settings, notebooks, results, facts):
         shutil.copy(settings["folder"] / file, source / file)
 
     contents = "\n".join(["```{toctree}", ":hidden:", "", *done, "results", "provenance", "```\n"])
-    write(source / "index.md", overview(settings, notebooks) + contents)
+    index = overview(settings, notebooks, results="results.md", provenance="provenance.md")
+    write(source / "index.md", index + contents)
     # A blank before 98.0 sorts it before 100.0.
     results = results.replace({r"^(\d\.)": r"  \1", r"^(\d\d\.)": r" \1"}, regex=True).reset_index()
-    table = to_html_datatable(results, connected=False, paging=False, table_id="scores")
+    table = to_html_datatable(results, connected=False, table_id="scores", **TABLE)
     table = generate_init_offline_itables_html(options.dt_bundle) + table
     write(source / "results.md", f"# Results\n\n{SCORES}\n{OUTPUT.format(table)}")
     tables = {name: pd.DataFrame({"value": values}).to_html(border=0) for name, values in facts.items()}
