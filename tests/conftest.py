@@ -11,13 +11,12 @@ from filelock import FileLock
 def synthetic_root(tmp_path_factory):
     """Data root with all four synthetic corpora, written once for all processes of a test run."""
     from pathemo import synthetic
-    from pathemo.corpora import CORPORA
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     with FileLock(folder / "synthetic.lock"):
-        for name in CORPORA:
+        for name in synthetic.FILES:
             synthetic.write(name, folder / "synthetic")
     return folder / "synthetic"
 

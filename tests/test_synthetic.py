@@ -168,7 +168,7 @@ def test_root_is_in_the_project_or_in_the_cache(in_project, tmp_path, monkeypatc
         (tmp_path / "environment.yml").touch()
     expected = tmp_path / ("data" if in_project else "cache") / "synthetic"
     assert synthetic.root() == expected
-    assert written == [(name, expected) for name in corpora.CORPORA]
+    assert written == [(name, expected) for name in layout.FILES]
 
 
 @pytest.mark.parametrize("name", ["enterface", "ravdess", "savee"])

@@ -3,16 +3,15 @@
 import hashlib
 import os
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pooch
 
-from . import emodb, enterface, ravdess, savee
-
-READERS = {reader.NAME: reader for reader in (emodb, enterface, ravdess, savee)}
-CORPORA = tuple(READERS)
+CORPORA = ("emodb", "enterface", "ravdess", "savee")
+READERS = {name: import_module(f".{name}", __package__) for name in CORPORA}
 COLUMNS = ["clip", "corpus", "speaker", "gender", "emotion", "statement", "audio", "video", "landmarks"]
 ENDINGS = {"audio": (".wav", ".flac"), "video": (".avi", ".mp4"), "landmarks": (".csv", ".csv.gz")}
 SYNTHETIC = "SYNTHETIC.txt"  # a synthetic corpus carries its own list of files
@@ -135,9 +134,9 @@ def scan(reader, folder):
 def published(reader, folder):
     """Files to expect by (clip, medium), from SYNTHETIC.txt of the folder, else from data/checksums."""
     listing = folder / SYNTHETIC
-    if reader is enterface and not listing.is_file():  # no checksums are published
-        return {(clip, "video"): File(Path(clip), {}) for clip in enterface.CLIPS}
     listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
+    if not listing.is_file():  # no checksums are published, but which clips there are
+        return {(clip, reader.MEDIA[0]): File(Path(clip), {}) for clip in reader.CLIPS}
     files = {}
     for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
         if line and not line.startswith("#"):

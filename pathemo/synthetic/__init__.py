@@ -16,9 +16,9 @@ import pooch
 import soundfile
 
 from .. import cache
-from ..corpora import CORPORA, reading
+from ..corpora import reading
 from . import face, voice
-from .layout import clips
+from .layout import FILES, clips
 
 REGISTRY = reading.SYNTHETIC
 # The recipe counts on whenever what is written changes, so that older folders are replaced.
@@ -32,7 +32,8 @@ def write(name, root, seed=0):
     The same seed and library versions give the same bytes. SYNTHETIC.txt lists name, sha256 and size of each.
     ValueError for an unknown name, FileExistsError where the folder holds what this function did not write.
     """
-    reading.reader_of(name)  # or an error that says which there are
+    if name not in FILES:
+        raise ValueError(f"no synthetic corpus {name!r}; valid: {', '.join(FILES)}")
     folder = Path(root).absolute() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{name}.staging")
@@ -61,7 +62,7 @@ def root():
     """
     project = reading.project()
     data = (project / "data" if project else cache.folder()) / "synthetic"
-    for name in CORPORA:
+    for name in FILES:
         write(name, data)
     return data
 
