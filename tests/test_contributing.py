@@ -1,0 +1,91 @@
+"""What CONTRIBUTING.md says to do works, and what it names is there; so is what CI calls."""
+
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+TEXT = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+MODULES = {path.stem for path in (PROJECT / "pathemo").glob("[a-z]*")}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The project's code, tests and guide to the corpora, to be changed."""
+    for folder in ("pathemo", "tests", "data/checksums"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("data/README.md", "environment.yml", "pyproject.toml"):
+        shutil.copy(PROJECT / file, tmp_path / file)
+    return tmp_path
+
+
+def change(folder, block):
+    """Replace lines of the file that a diff begins with, or add to its end where it replaces none."""
+    name, *lines = block.splitlines(keepends=True)
+    file = folder / name.removeprefix("+++ ").strip()
+    old, new = ("".join(line[1:] for line in lines if line[0] == sign) for sign in "-+")
+    text = file.read_text(encoding="utf-8")
+    assert not old or text.count(old) == 1, f"{file.name} has not one {old!r}"
+    file.write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+
+
+def run(folder, *arguments):
+    """Return what Python prints in the folder; the test fails where it does."""
+    settings = {"PYTHONPATH": str(folder), "PATHEMO_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "PATHEMO_DATA"} | settings
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_toy_corpus_and_protocol_work(copy):
+    """Followed from top to bottom: the corpus keeps the contract of all, and the protocol has its rows."""
+    printed = ""
+    for language, block in BLOCKS:
+        if language == "diff":
+            change(copy, block)
+        elif language == "sh":
+            printed += "".join(run(copy, *shlex.split(line)[1:]) for line in block.splitlines())
+        elif block.startswith("# pathemo/"):
+            (copy / block.split()[1]).write_text(block, encoding="utf-8")
+        else:
+            printed += run(copy, "-c", block)
+    assert len(BLOCKS) == 9
+    tests, failed = re.search(r"(\d+) passed", printed), re.search(r"\d+ failed", printed)
+    assert int(tests[1]) >= 5 and not failed
+    assert re.search(r"toy: .*toy\n +clips +24/24\n +speakers +4\n", printed)
+    assert re.search(r"pathnet_forced +toy 1/2 +toy 2/2", printed)
+
+
+def test_what_it_names_is_there():
+    """Every `module.name` of pathemo in the text exists; every file that it names is there, but the toy's."""
+    names = [name for name in re.findall(r"`(\w+\.\w+)`", TEXT) if name.split(".")[0] in MODULES]
+    assert len(names) > 15
+    for module, name in (name.split(".") for name in names):
+        assert hasattr(importlib.import_module(f"pathemo.{module}"), name), f"{module}.{name}"
+    files = re.findall(r"(?<![\w/<])((?:pathemo|tests|reports|data|\.ci)/[\w./]+)", TEXT)
+    assert len(files) > 8
+    assert [file for file in files if "toy" not in file and not (PROJECT / file).exists()] == []
+
+
+def test_make_targets_and_ci_scripts_exist():
+    """Every target and script that the text or the workflow calls is there."""
+    workflow = (PROJECT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(workflow)["jobs"].values()
+    called = "\n".join(step.get("run", "") for job in jobs for step in job["steps"])
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets
+    assert set(re.findall(r"\bmake ([a-z-]+)", called)) <= targets
+    scripts = re.findall(r"\.ci/\w+", called)
+    assert {".ci/run", ".ci/oldest"} == set(scripts)
+    assert all(os.access(PROJECT / script, os.X_OK) for script in scripts)
