@@ -3,7 +3,6 @@
 Nothing is shown or saved here. One colour a protocol and one marker a corpus, the same in every notebook.
 """
 
-import librosa.display
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -27,13 +26,9 @@ PROTOCOL_COLORS |= {"fine_tune_shared": "#8F5A00", "pathnet_shared": "#00315C",
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
 PATH_COLOR, FROZEN_COLOR, IDLE_COLOR, GREY = PROTOCOL_COLORS["pathnet"], "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
+# Type of report size: `plt.rcParams.update(plots.STYLE)`
 STYLE = {"font.size": 11, "axes.titlesize": 12, "axes.titlelocation": "left", "axes.spines.top": False,
          "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200}
-
-
-def style():
-    """Context in which type has report size: `with plots.style(): ...`, or `plt.rcParams.update(STYLE)`."""
-    return plt.rc_context(STYLE)
 
 
 def panels(n_rows, n_columns=1, *, width=6, height=4):
@@ -42,7 +37,7 @@ def panels(n_rows, n_columns=1, *, width=6, height=4):
     return plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
 
 
-def plot_path(path, *, n_modules, frozen=None, legend=True, ax=None):
+def plot_path(path, *, n_modules, frozen=None, ax=None):
     """A path through the network, layers left to right: outlined modules are active, filled ones frozen.
 
     Parameters
@@ -58,11 +53,10 @@ def plot_path(path, *, n_modules, frozen=None, legend=True, ax=None):
     _links(active, active[:-1, :, None] & active[1:, None, :], ax, width=1.8)
     _modules(frozen, ax, facecolor=FROZEN_COLOR, edgecolor=FROZEN_COLOR, linewidth=1.2, label="frozen")
     _modules(active, ax, facecolor="none", edgecolor=PATH_COLOR, linewidth=2.4, label="on the path")
-    if legend:
-        dot = {"linestyle": "", "marker": "o", "markersize": 11, "markeredgewidth": 2.4}
-        ring = Line2D([], [], **dot, color="white", markeredgecolor=PATH_COLOR, label="on the path")
-        filled = Line2D([], [], **dot, color=FROZEN_COLOR, label="frozen")
-        _legend_below(ax, [ring, filled] if frozen.any() else [ring])
+    dot = {"linestyle": "", "marker": "o", "markersize": 11, "markeredgewidth": 2.4}
+    ring = Line2D([], [], **dot, color="white", markeredgecolor=PATH_COLOR, label="on the path")
+    filled = Line2D([], [], **dot, color=FROZEN_COLOR, label="frozen")
+    _legend_below(ax, [ring, filled] if frozen.any() else [ring])
     return ax
 
 
@@ -139,10 +133,9 @@ def plot_reuse(history, *, chance, ax=None):
     look = {"errorbar": "sd", "color": PATH_COLOR, "linewidth": 2}
     sns.lineplot(history, x="generation", y="frozen_share", ax=ax, **look)
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
-    ax.set(xlabel="generation", ylabel="frozen modules on winning paths", ylim=(0, 1))
+    ax.set(ylabel="frozen modules on winning paths", ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(frameon=False)
-    ax.margins(x=0.01)
     return ax
 
 
@@ -152,15 +145,13 @@ def plot_fitness(history, *, ax=None):
     Parameters
     ----------
     history : DataFrame
-        Columns `generation`, `replica`, and `fitness` or, of both competitors, `fitness_first` and
-        `fitness_second`.
+        As of `evolve`.
     """
+    winners = history.assign(fitness=history[["fitness_first", "fitness_second"]].max(axis="columns"))
     ax = _axes(ax, 7, 4)
-    winners = history.assign(fitness=history.filter(like="fitness").max(axis="columns"))
     sns.lineplot(winners, x="generation", y="fitness", errorbar="sd", color=PATH_COLOR, linewidth=2, ax=ax)
-    ax.set(xlabel="generation", ylabel="fitness of the winner",
+    ax.set(ylabel="fitness of the winner",
            title=f"mean ± standard deviation of {history['replica'].nunique()} replicas")
-    ax.margins(x=0.01)
     return ax
 
 
@@ -184,7 +175,7 @@ def plot_confusion(counts, *, ax=None):
     return ax
 
 
-def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
+def plot_comparison(rows, *, chance, metric="uar", ax=None):
     """A metric by protocol: a dot a speaker, thin lines that join a speaker's dots, mean and 95 % interval.
 
     Parameters
@@ -193,24 +184,21 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
         Result rows; as a rule those of one target. A dot is the mean of a speaker's rows, over the seeds.
     chance : float
         What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
-    by : str
-        Column whose values stand along the axis.
     """
-    table = metrics.summary(rows, [by], metric=metric)
-    if by == "protocol":
-        rank = {protocol: place for place, protocol in enumerate(PROTOCOL_COLORS)}
-        table = table.sort_values(by, key=lambda names: names.map(rank), ignore_index=True)
+    table = metrics.summary(rows, ["protocol"], metric=metric)
+    rank = {protocol: place for place, protocol in enumerate(PROTOCOL_COLORS)}
+    table = table.sort_values("protocol", key=lambda names: names.map(rank), ignore_index=True)
     speakers = rows[(rows["metric"] == metric) & (rows["speaker"] != "all")]
-    means = speakers.groupby([speakers["target"], "speaker", speakers[by].rename("place")])["value"].mean()
-    values = means.unstack().reindex(columns=table[by])
-    colors = rows.groupby(by)["protocol"].first().map(PROTOCOL_COLORS).fillna(GREY)[table[by]]
+    means = speakers.groupby(["target", "speaker", "protocol"])["value"].mean()
+    values = means.unstack().reindex(columns=table["protocol"])
+    colors = table["protocol"].map(PROTOCOL_COLORS).fillna(GREY)
     ax = _axes(ax, max(1.1 * len(table) + 0.8, 5.5), 4.5)
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance", zorder=0)
     ax.plot(values.to_numpy().T, color=IDLE_COLOR, linewidth=0.8, zorder=1)
     for target, of_target in values.groupby("target"):
         dot = {"marker": CORPUS_MARKERS.get(target, "P"), "s": 28, "linewidths": 0}
-        for place, (group, color) in enumerate(colors.items()):
-            ax.scatter([place] * len(of_target), of_target[group], color=color, alpha=0.55, **dot)
+        for place, color in colors.items():
+            ax.scatter([place] * len(of_target), of_target.iloc[:, place], color=color, alpha=0.55, **dot)
         ax.scatter([], [], color=GREY, label=f"{target} speaker", **dot)
     bar = {"fmt": "o", "markersize": 7, "linewidth": 2, "capsize": 4}
     ax.errorbar([], [], [], color=GREY, label="mean, 95 % interval", **bar)
@@ -221,7 +209,7 @@ def plot_comparison(rows, *, chance, by="protocol", metric="uar", ax=None):
         ax.errorbar(place + 0.2, row.mean, [[row.mean - row.low], [row.high - row.mean]], color=color, **bar)
         ax.annotate(f"{100 * row.mean:.1f}", (place + 0.2, row.mean), (8, 0), textcoords="offset points",
                     va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
-    ax.set_xticks(range(len(table)), table[by].str.replace("_", " ").str.replace("+", "+ ").str.wrap(10))
+    ax.set_xticks(range(len(table)), table["protocol"].str.replace("_", " ").str.wrap(10))
     ax.set(xlim=(-0.4, len(table) - 0.3), ylabel={"uar": "UAR [%]"}.get(metric, f"{metric} [%]"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.tick_params(axis="x", labelsize="small")
@@ -308,42 +296,6 @@ def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
     ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
     ax.grid(axis="y", color=IDLE_COLOR, linewidth=0.5)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    return ax
-
-
-def plot_counts(index, *, ax=None):
-    """Clips of each emotion and speaker of a corpus, with each emotion's sum.
-
-    Parameters
-    ----------
-    index : DataFrame
-        Index table; a clip of several frames counts once.
-    """
-    clips = index.drop_duplicates(["corpus", "clip"])
-    counts = pd.crosstab(clips["emotion"], clips["speaker"])
-    ax = _axes(ax, min(0.32 * counts.shape[1] + 2, 9.5), 0.4 * len(counts) + 1)
-    sns.heatmap(counts, annot=True, fmt="d", annot_kws={"size": 8}, vmin=0, cmap=SHADES, cbar=False,
-                linewidths=1, linecolor="#F4F4F4", ax=ax)
-    ax.set(xlabel="speaker", ylabel="", title="clips")
-    ax.set_yticklabels([f"{emotion} ({n})" for emotion, n in counts.sum(axis=1).items()], rotation=0)
-    ax.tick_params(length=0, labelsize=8)
-    return ax
-
-
-def plot_log_mel(level, *, sampling_rate, hop=0.010, fmin=50.0, fmax=14000.0, ax=None):
-    """Log-mel spectrogram of synthetic sound; one of a real speaker could be turned back into speech.
-
-    Parameters
-    ----------
-    level : array (n_mels, n_frames) [dB]
-        As of `speech.log_mel`, whose settings the keywords repeat: `hop` [s], `fmin`, `fmax` [Hz].
-    """
-    ax = _axes(ax, 7, 3.5)
-    mesh = librosa.display.specshow(
-        level, sr=sampling_rate, hop_length=round(hop * sampling_rate), x_axis="s", y_axis="mel", fmin=fmin,
-        fmax=min(fmax, sampling_rate / 2), cmap="viridis", ax=ax)
-    ax.figure.colorbar(mesh, ax=ax, label="level [dB]")
-    ax.set(xlabel="time [s]", ylabel="frequency [Hz]")
     return ax
 
 
