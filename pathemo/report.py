@@ -58,7 +58,7 @@ def save_figure(figure, name, *, alt):
     folder = _output()
     path = folder / "figures" / f"{folder.name}_{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, bbox_inches="tight")
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
     about = PngInfo()
     about.add_text("Description", alt)  # the index page reads it back
