@@ -1,20 +1,46 @@
 """What was made of recordings, kept on disk: under their content, and whole or not at all.
 
 The folder is PATHEMO_CACHE, else the user's own. Names of entries are digests of the file's content, the
-settings and the code that made them, so that nothing outdated is ever taken.
+settings and the code that made them, so that nothing outdated is ever taken. An entry ends with a digest of
+itself and its name, so that nothing damaged is taken either.
 """
 
+import contextlib
+import hashlib
 import os
+import uuid
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pooch
 
+DIGEST = 8  # [bytes] at the end of an entry
+
 
 def folder():
     """Folder of all that is cached."""
     return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
+
+
+@contextlib.contextmanager
+def whole(path):
+    """File to write bytes to; it gets its name, and replaces what had it, when all of it is there.
+
+    OSError where that fails, for want of space perhaps: it names the file, and nothing is left behind. Several
+    may write a file of one name at once: the last one's stays.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+        unfinished.replace(path)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise OSError(problem.errno, f"could not be written: {reason}", str(path)) from problem
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, given=None, n_jobs=-1,
@@ -31,7 +57,7 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     kind, code : str
         Folder of the entries, and digest of the code that `make` runs.
     shape : tuple of int
-        One -1 stands for any number; an entry that does not fit was cut, and is made again.
+        One -1 stands for any number.
     given : list
         Last argument of `make`, one a row, which follows from file and settings, so is no part of the name.
     n_jobs, few : int
@@ -46,7 +72,7 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
         path: home / joblib.hash([pooch.file_hash(path), settings, code]) if os.path.isfile(path) else None
         for path in paths.dropna().unique()
     }
-    made = {path: _recall(entry, shape, dtype) for path, entry in entries.items()}
+    made = {path: entry and _recall(entry, shape, dtype) for path, entry in entries.items()}
     missing = [path for path, found in made.items() if found is None]
     with joblib.parallel_config("loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1):
         new = joblib.Parallel()(
@@ -65,11 +91,18 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
 
 
 def _recall(entry, shape, dtype):
-    """Cached array; None where it has yet to be made, or was cut."""
+    """Cached array; None where it has yet to be made, or is damaged."""
     try:
-        return np.fromfile(entry, dtype).reshape(shape) if entry else None
+        content = np.fromfile(entry, np.uint8)
+        made, digest = content[:-DIGEST], content[-DIGEST:]
+        return made.view(dtype).reshape(shape) if digest.tobytes() == _digest(made, entry) else None
     except (OSError, ValueError):
         return None
+
+
+def _digest(made, entry):
+    """Digest of an array and of the name that it is kept under."""
+    return hashlib.blake2b(made.data, key=entry.name.encode(), digest_size=DIGEST).digest()
 
 
 def _make(entry, shape, dtype, make, *arguments):
@@ -79,7 +112,7 @@ def _make(entry, shape, dtype, make, *arguments):
     except (FileNotFoundError, ValueError) as problem:
         return problem
     entry.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = entry.with_suffix(f".{os.getpid()}")
-    made.tofile(unfinished)
-    unfinished.replace(entry)  # whoever reads meanwhile never sees half an entry
+    with whole(entry) as file:
+        file.write(made.data)
+        file.write(_digest(made, entry))
     return made

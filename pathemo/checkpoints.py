@@ -1,26 +1,32 @@
 """Files that keep a network or a run: there as a whole or not at all, and read without running their code."""
 
+import io
 import os
-from pathlib import Path
+import zipfile
 
 import torch
+
+from . import cache
 
 VERSION = 1  # raised when what a file holds changes, so that older ones are refused and not misread
 
 
 def write(path, kind, state):
     """Write a dict of tensors, numbers, texts, lists and dicts; what was there before is replaced at once."""
-    unfinished = Path(f"{path}.part")
-    with open(unfinished, "wb") as file:
-        torch.save({"pathemo": kind, "version": VERSION, "state": state}, file)
+    content = io.BytesIO()
+    torch.save({"pathemo": kind, "version": VERSION, "state": state}, content)
+    with cache.whole(path) as file:
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def read(path, kind, *, device="cpu"):
     """What `write` wrote as this kind; ValueError if the file is damaged, or of another kind or version."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # torch does not compare the checksums that it wrote
+                raise zipfile.BadZipFile(damaged)
         found = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise

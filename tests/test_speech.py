@@ -374,7 +374,7 @@ def test_a_cut_entry_is_made_again(wav, cache, n_bytes):
     (entry,) = cache.glob("speech/*")
     entry.write_bytes(entry.read_bytes()[:n_bytes])
     np.testing.assert_array_equal(speech.functionals(frame(wav)), first)
-    assert len(entry.read_bytes()) == first.nbytes
+    assert entry.read_bytes().startswith(first.tobytes())
 
 
 def test_all_unusable_recordings_are_named_and_the_others_kept(wav, tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ SPEAKERS |= dict.fromkeys(("08", "09", "13", "14", "16"), "female")
 GRAMMAR = "SSTTTEv.wav or .flac: speaker 03 08..16, text a01..b10, emotion letter of WLEAFTN, version a..z"
 PATTERN = re.compile(
     r"(?P<clip>(?P<speaker>03|08|09|1[0-6])(?P<statement>a0[12457]|b0[1239]|b10)(?P<emotion>[WLEAFTN])[a-z])"
-    r"(?i:\.(wav|flac))"
+    r"(?i:\.(wav|flac))",
+    re.ASCII,
 )
 # The archive's own hash is not published: its members are checked against data/checksums/emodb.txt.
 DOWNLOADS = {"audio": [("http://emodb.bilderbar.info/download/download.zip", None, ".")]}

@@ -23,7 +23,8 @@ CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS f
 GRAMMAR = "subject N/<emotion>/sentence k/sN_<code>_k.avi: N 1..44, code an di fe ha sa su, k 1..5"
 PATTERN = re.compile(
     r"(.*/)?subject (?P<speaker>\d{1,2})/(?P<emotion>\w+)/(.*/)?"
-    r"s_?(?P<subject>\d{1,2})_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?(?i:\.(avi|mp4))"
+    r"s_?(?P<subject>\d{1,2})_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?(?i:\.(avi|mp4))",
+    re.ASCII,
 )
 DOWNLOADS = {}
 STEPS = """\

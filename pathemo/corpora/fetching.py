@@ -1,6 +1,8 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
+import errno
 import functools
+import lzma
 import re
 import shutil
 import stat
@@ -8,6 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import filelock
 import pooch
 import requests
 
@@ -39,10 +42,10 @@ def fetch(name, root=None, *, parts=("audio",)):
 
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks". Archives
     (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is there is never touched.
-    Interrupting is safe: repeat to go on. "yunet" and "cnn14" are names of models: those are fetched instead
+    Interrupting is safe: repeat to go on. Who fetches the same at once waits. "yunet" and "cnn14" are names of models: those are fetched instead
     of a corpus, and their file is given.
 
-    ConnectionError if the site could not be reached, FileExistsError if the folder holds the synthetic
+    ConnectionError if the site could not be reached, OSError if the disk is full, FileExistsError if the folder holds the synthetic
     corpus, ValueError for an unknown part, a damaged or unsafe archive, files that are not the published
     ones, or a corpus that is not complete. A refused archive leaves nothing behind.
     """
@@ -55,17 +58,18 @@ def fetch(name, root=None, *, parts=("audio",)):
     if reader.DOWNLOADS and unknown:
         raise ValueError(f"no part {unknown} of {reader.TITLE}; valid: {', '.join(reader.DOWNLOADS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
-            fetch_archive(reader, part, folder / place, address, known_hash)
-    if not reader.DOWNLOADS:
-        for archive in sorted(folder.glob("*.zip")):
-            if not archive.with_suffix("").exists():
-                install(archive, archive.with_suffix(""), reader)
-        if not found(name, root):
-            print(reader.STEPS.format(home=reader.HOME, folder=folder))
-            print(f"Then run `python -m pathemo fetch {name}` again: it unpacks archives, checks every clip.")
-            return None
+    with filelock.FileLock(folder.with_name(f".{name}.lock")):  # the system releases it, however this ends
+        for part in parts:
+            for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
+                fetch_archive(reader, part, folder / place, address, known_hash)
+        if not reader.DOWNLOADS:
+            for archive in sorted(folder.glob("*.zip")):
+                if not archive.with_suffix("").exists():
+                    install(archive, archive.with_suffix(""), reader)
+    if not reader.DOWNLOADS and not found(name, root):
+        print(reader.STEPS.format(home=reader.HOME, folder=folder))
+        print(f"Then run `python -m pathemo fetch {name}` again: it unpacks archives, checks every clip.")
+        return None
     print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}, {reading.checksums(reader, folder)}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")
     return folder
@@ -109,8 +113,10 @@ def download(address, known_hash, folder, name):
             known_hash = hashes[Path(address).name]
         browser = pooch.HTTPDownloader(progressbar=True)
         return Path(pooch.retrieve(address, known_hash, name, folder, downloader=browser))
-    except requests.RequestException as error:
+    except (requests.RequestException, LookupError, TypeError) as error:  # the last two: a record without hash
         raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
+    except OSError as error:
+        raise OSError(error.errno, f"{address} could not be kept: {error.strerror}", f"{folder / name}") from error
 
 
 def fetch_archive(reader, part, target, address, known_hash):
@@ -159,6 +165,11 @@ def unpack(archive, folder):
                 if UNSAFE.search(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
             ]
             refuse(unsafe, f"{archive.name} holds links or leads out of its folder", "Nothing was unpacked")
+            size, free = sum(member.file_size for member in members.infolist()), shutil.disk_usage(archive.parent).free
+            if size > free:
+                raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
             members.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeError) as error:
         raise ValueError(f"{archive.name} is not a whole .zip archive ({error}); fetch it again") from error
+    except OSError as error:
+        raise OSError(error.errno, f"could not be unpacked to {folder}: {error.strerror}", f"{archive}") from error

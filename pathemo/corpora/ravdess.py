@@ -23,7 +23,8 @@ GRAMMAR = (
 )
 PATTERN = re.compile(
     r"(?P<modality>0[123])-(?P<clip>0[12]-(?!01-02)(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]"
-    r"-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))"
+    r"-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))",
+    re.ASCII,
 )
 # (address, hash, folder); a hash that is itself an address is looked up in the record's own list of files
 AUDIO, VIDEO, TRACKING = "Audio_Speech_Actors_01-24", "Video_Speech_Actor_", "FacialTracking_Actors_01-24"

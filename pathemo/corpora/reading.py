@@ -138,12 +138,15 @@ def published(reader, folder):
     if not listing.is_file():  # no checksums are published, but which clips there are
         return {(clip, reader.MEDIA[0]): File(Path(clip), {}) for clip in reader.CLIPS}
     files = {}
-    for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
-        if line and not line.startswith("#"):
-            path, sha256, size = line.rsplit(" ", 2)
-            file = File(Path(path), reader.read_name(path), int(size), sha256.removeprefix("sha256:"))
-            if file.said:
-                files.setdefault(file.key, file)
+    try:
+        for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
+            if line and not line.startswith("#"):
+                path, sha256, size = line.rsplit(" ", 2)
+                file = File(Path(path), reader.read_name(path), int(size), sha256.removeprefix("sha256:"))
+                if file.said:
+                    files.setdefault(file.key, file)
+    except ValueError as problem:
+        raise ValueError(f"{listing}: it is damaged ({problem}); get it anew, a synthetic corpus as a whole") from None
     return files
 
 

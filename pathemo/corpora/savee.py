@@ -23,7 +23,8 @@ SPEAKERS = dict.fromkeys(("DC", "JE", "JK", "KL"), "male")
 GRAMMAR = "DC/<code>NN.wav or DC_<code>NN.wav (.flac, .avi): DC JE JK KL, a d f h n sa su, 01..15 (n: 01..30)"
 PATTERN = re.compile(
     r"(.*/)?(?P<speaker>DC|JE|JK|KL)[/_]"
-    r"(?P<statement>(?P<emotion>sa|su|[adfhn])(0[1-9]|1[0-5]|(?<=n)(1[6-9]|2\d|30)))(?i:\.(wav|flac|avi|mp4))"
+    r"(?P<statement>(?P<emotion>sa|su|[adfhn])(0[1-9]|1[0-5]|(?<=n)(1[6-9]|2\d|30)))(?i:\.(wav|flac|avi|mp4))",
+    re.ASCII,
 )
 DOWNLOADS = {}
 STEPS = """\

@@ -1,5 +1,6 @@
 """Your own data: a table of clips becomes an index like that of any corpus."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +25,15 @@ def from_table(path_or_frame):
     else:
         where = Path(path_or_frame)
         folder, name = where.parent, where.stem
-        table = pd.read_csv(where, dtype="string", keep_default_na=False, encoding="utf-8-sig")
+        table = _read(where)
     table = table.astype("string").fillna("").apply(lambda cells: cells.str.strip())
     media = [column for column in MEDIA if column in table]
     lacking = [column for column in ("clip", "emotion") if column not in table]
     if lacking := lacking + [" or ".join(MEDIA)] * (not media):
-        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {', '.join(table)}; {HELP}")
+        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {', '.join(map(str, table))}; {HELP}")
+    if table.columns.has_duplicates:
+        twice = ", ".join(map(str, table.columns[table.columns.duplicated()]))
+        raise ValueError(f"{where}: more than one column {twice}; {HELP}")
     if "corpus" not in table:
         table["corpus"] = name
     named = "speaker" in table and (table["speaker"] != "").any()  # speakers: all or none
@@ -40,7 +44,7 @@ def from_table(path_or_frame):
     problems, rows, sizes = ["no rows"] if table.empty else [], [], []
     for number, (row, first, again) in enumerate(zip(table.to_dict("records"), firsts, doubled), start=1):
         files = {column: (folder / row[column]).absolute() for column in media if row[column]}
-        size = {column: path.stat().st_size if path.is_file() else 0 for column, path in files.items()}
+        size = {column: path.stat().st_size if os.path.isfile(path) else 0 for column, path in files.items()}
         bad = [f"no {column}" for column in needed if not row[column]]
         bad += [f"{column} {path} is missing or empty" for column, path in files.items() if not size[column]]
         bad += ["names no file"] * (not files) + ["is there already"] * again
@@ -61,3 +65,13 @@ def from_table(path_or_frame):
     index = index.sort_values("clip", kind="stable", ignore_index=True)
     index.attrs["version"] = f"recorded-{digest(sizes)}"
     return index
+
+
+def _read(path):
+    """Cells of a CSV file as text; its first line names the columns."""
+    try:
+        # The first line is read like the others, else pandas makes an index of a cell that has no name.
+        table = pd.read_csv(path, header=None, dtype="string", keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as problem:  # of the decoder and of pandas, which do not name the file
+        raise ValueError(f"{path}: it is no table of commas in UTF-8 ({problem}); {HELP}") from None
+    return table[1:].set_axis(table.loc[0].fillna("").str.strip().tolist(), axis=1)

@@ -42,7 +42,8 @@ def track(path):
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is no such table, or no frame of it has a face.
+        It is no such table, its times do not increase, no frame of it has a face, or its last row is cut (one
+        that ends between two rows, not packed, passes).
     """
     path = Path(path)
     if not path.exists():
@@ -55,20 +56,34 @@ def track(path):
     if lacking:
         raise ValueError(f"{path}: {len(lacking)} columns are lacking, {lacking[0]} first; landmarks are the "
                          f"columns x_0..x_67 and y_0..y_67 of OpenFace. {WAY_OUT}")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: it has more cells than names of columns. {WAY_OUT}")
+    if path.suffix == ".csv" and _is_cut(path):
+        raise ValueError(f"{path}: it is truncated: its last row is shorter than the first. {WAY_OUT}")
     time = table.get("timestamp", np.arange(len(table)) / 30)
     try:
         rows = np.column_stack([time, table[COLUMNS]]).astype(float)
     except ValueError as problem:
         raise ValueError(f"{path}: it holds what is no number ({problem}). {WAY_OUT}") from None
-    good = np.isfinite(rows).all(axis=1)
+    points = rows[:, 1:].reshape(-1, 2, 68).swapaxes(1, 2)
+    good = (np.abs(rows) < 1e15).all(axis=1)  # neither empty nor beyond all squares
+    good &= np.ptp(points, axis=1).min(axis=1) > 0  # no face: all points are one
     if "success" in table:
         good &= table["success"] == 1
     if "face_id" in table:
         good &= table["face_id"] == table["face_id"][good].mode().min()
-    time, points = rows[good, 0], rows[good, 1:].reshape(-1, 2, 68).swapaxes(1, 2)
-    if not len(points) or np.ptp(points, axis=(0, 1)).min() == 0:
+    time, points = rows[good, 0], points[good]
+    if not len(points):
         raise ValueError(f"{path}: no frame of it has a face. {WAY_OUT}")
+    if (np.diff(time) <= 0).any():
+        raise ValueError(f"{path}: its times do not increase. {WAY_OUT}")
     return time, points
+
+
+def _is_cut(path):
+    """Whether the last row of a table has fewer cells than its header."""
+    lines = path.read_bytes().strip().splitlines()
+    return lines[-1].count(b",") < lines[0].count(b",")
 
 
 def normalise(points):

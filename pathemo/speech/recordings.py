@@ -1,5 +1,7 @@
 """Recordings decoded, or refused by name: any format that soundfile or PyAV reads."""
 
+import hashlib
+import struct
 from pathlib import Path
 
 import av
@@ -15,7 +17,8 @@ def decode(path, *, sampling_rate):
     """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by soxr.
 
     soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file is told by
-    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes).
+    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes). What was
+    changed within the samples is told in a FLAC alone, by their checksum.
 
     Parameters
     ----------
@@ -36,6 +39,7 @@ def decode(path, *, sampling_rate):
         _check_bytes(path)
         if path.suffix.lower() in (".wav", ".flac"):
             channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            _check_header(path, channels)
             y = channels.mean(axis=1)
         else:
             y, rate = _sound_track(path)
@@ -64,6 +68,28 @@ def _check_bytes(path):
         raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
 
 
+def _check_header(path, channels):
+    """Refuse a WAV that does not end where its parts do, or a header that contradicts itself or the samples."""
+    content = path.read_bytes()
+    if content.startswith(b"fLaC"):
+        signature = content[26:42]
+        samples = (channels * 2**15).astype("<i2")
+        if soundfile.info(path).subtype == "PCM_16" and any(signature) and hashlib.md5(samples).digest() != signature:
+            raise ValueError("it has other samples than it announces")
+    if content[8:12] != b"WAVE" or int.from_bytes(content[4:8], "little") >= 0x7FFFF000:
+        return
+    end = 12
+    while end + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, end)
+        if name == b"fmt ":
+            kind, n_channels, rate, per_second, per_frame, bits = struct.unpack_from("<HHIIHH", content, end + 8)
+            if kind in (1, 3) and (per_second != rate * per_frame or per_frame != n_channels * -(-bits // 8)):
+                raise ValueError("its header contradicts itself")
+        end += 8 + size + size % 2
+    if abs(end - len(content)) > 1:  # the byte that makes a size even may be lacking
+        raise ValueError(f"its parts end at {end} bytes, it has {len(content)}")
+
+
 def _sound_track(path):
     with av.open(path) as container:
         if not container.streams.audio:
@@ -74,5 +100,5 @@ def _sound_track(path):
         y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
         n_announced = (stream.duration or 0) * stream.time_base * stream.rate
         if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
-            raise ValueError(f"it is truncated: {n_announced:.0f} samples announced, {len(y)} there")
+            raise ValueError(f"it is truncated: {float(n_announced):.0f} samples announced, {len(y)} there")
         return y, stream.rate
