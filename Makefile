@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env reports test lab bench check clean
+.PHONY: help env reports test test-long lab bench check clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(INSTALLED)  ## install the versions of environment.yml into .venv (redone when the file changes)
 	@echo "the environment is ready in .venv"
@@ -45,6 +45,11 @@ test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a 
 	$(PYTHON) -m pathemo run quick
 	$(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval-lax notebooks/*.ipynb
 	PATHEMO_CACHE=$$(mktemp -d) $(PYTHON) -m pytest -n 2 --dist loadscope --nbval-current-env --nbval reports/quick/*.ipynb
+
+# Thousands of damaged files, kills and full disks, where `test` has dozens; the counts come at the end.
+test-long: export OMP_NUM_THREADS = 1
+test-long: $(INSTALLED)  ## test reliability at length (half an hour): damaged files, kills, full disks
+	PATHEMO_LONG=1 $(PYTHON) -m pytest -n 2 tests/campaigns
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m pathemo lab

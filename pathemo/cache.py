@@ -27,8 +27,8 @@ def folder():
 def whole(path):
     """File to write bytes to; it gets its name, and replaces what had it, when all of it is there.
 
-    OSError where that fails, for want of space perhaps: it names the file, and nothing is left behind. Several
-    may write a file of one name at once: the last one's stays.
+    OSError where that fails, for want of space perhaps: it names the file, and nothing is left behind.
+    Several may write a file of one name at once: the last one's stays.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

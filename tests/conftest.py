@@ -39,3 +39,13 @@ def _own_environment(monkeypatch):
     """No test writes into the report of a run that happens to call it."""
     for name in ("PATHEMO_OUTPUT", "PATHEMO_PROFILE", "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Counts of the campaigns, of all processes, whatever was captured."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    told = [text for report in reports for name, text in report.user_properties if name == "campaign"]
+    if told:
+        terminalreporter.section("campaigns")
+        for text in sorted(told):
+            terminalreporter.line(text)

@@ -42,12 +42,13 @@ def fetch(name, root=None, *, parts=("audio",)):
 
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks". Archives
     (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is there is never touched.
-    Interrupting is safe: repeat to go on. Who fetches the same at once waits. "yunet" and "cnn14" are names of models: those are fetched instead
-    of a corpus, and their file is given.
+    Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. "yunet" and "cnn14"
+    are names of models: those are fetched instead of a corpus, and their file is given.
 
-    ConnectionError if the site could not be reached, OSError if the disk is full, FileExistsError if the folder holds the synthetic
-    corpus, ValueError for an unknown part, a damaged or unsafe archive, files that are not the published
-    ones, or a corpus that is not complete. A refused archive leaves nothing behind.
+    ConnectionError if the site could not be reached, FileExistsError if the folder holds the synthetic
+    corpus, another OSError if there is no room, ValueError for an unknown part, a damaged or unsafe archive,
+    files that are not the published ones, or a corpus that is not complete. A refused archive leaves nothing
+    behind.
     """
     if name in MODELS:
         return fetch_model(name, root)
@@ -113,10 +114,11 @@ def download(address, known_hash, folder, name):
             known_hash = hashes[Path(address).name]
         browser = pooch.HTTPDownloader(progressbar=True)
         return Path(pooch.retrieve(address, known_hash, name, folder, downloader=browser))
-    except (requests.RequestException, LookupError, TypeError) as error:  # the last two: a record without hash
+    except (requests.RequestException, LookupError, TypeError) as error:  # or a record without the hash
         raise ConnectionError(f"{address} could not be fetched; try again later ({error})") from error
     except OSError as error:
-        raise OSError(error.errno, f"{address} could not be kept: {error.strerror}", f"{folder / name}") from error
+        reason = f"{address} could not be kept: {error.strerror}"
+        raise OSError(error.errno, reason, f"{folder / name}") from error
 
 
 def fetch_archive(reader, part, target, address, known_hash):
@@ -139,6 +141,7 @@ def install(archive, target, reader, part=None):
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
+        staging.mkdir()
         unpack(archive, staging)
         files, _ = reading.scan(reader, staging)
         wrong = [
@@ -165,11 +168,13 @@ def unpack(archive, folder):
                 if UNSAFE.search(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
             ]
             refuse(unsafe, f"{archive.name} holds links or leads out of its folder", "Nothing was unpacked")
-            size, free = sum(member.file_size for member in members.infolist()), shutil.disk_usage(archive.parent).free
+            size, free = sum(file.file_size for file in members.infolist()), shutil.disk_usage(folder).free
             if size > free:
                 raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
             members.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError, RuntimeError,
+            UnicodeError) as error:
         raise ValueError(f"{archive.name} is not a whole .zip archive ({error}); fetch it again") from error
     except OSError as error:
-        raise OSError(error.errno, f"could not be unpacked to {folder}: {error.strerror}", f"{archive}") from error
+        reason = f"could not be unpacked to {folder}: {error.strerror}"
+        raise OSError(error.errno, reason, f"{archive}") from error

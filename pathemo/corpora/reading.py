@@ -146,7 +146,8 @@ def published(reader, folder):
                 if file.said:
                     files.setdefault(file.key, file)
     except ValueError as problem:
-        raise ValueError(f"{listing}: it is damaged ({problem}); get it anew, a synthetic corpus as a whole") from None
+        way_out = "get it anew, a synthetic corpus as a whole"
+        raise ValueError(f"{listing}: it is damaged ({problem}); {way_out}") from None
     return files
 
 

@@ -30,7 +30,8 @@ def from_table(path_or_frame):
     media = [column for column in MEDIA if column in table]
     lacking = [column for column in ("clip", "emotion") if column not in table]
     if lacking := lacking + [" or ".join(MEDIA)] * (not media):
-        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {', '.join(map(str, table))}; {HELP}")
+        there = ", ".join(map(str, table))
+        raise ValueError(f"{where}: no column {', '.join(lacking)}; it has {there}; {HELP}")
     if table.columns.has_duplicates:
         twice = ", ".join(map(str, table.columns[table.columns.duplicated()]))
         raise ValueError(f"{where}: more than one column {twice}; {HELP}")

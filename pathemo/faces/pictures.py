@@ -44,7 +44,10 @@ def frames(path, *, n_frames=None, rate=None, side=None):
             if not container.streams.video:
                 raise ValueError("it has no picture")
             step = _duration(container) / n_frames if n_frames else 1 / rate if rate else 0
-            yield from _chosen(container, step, step / 2 if n_frames else 0, side)
+            for number, shown in enumerate(_chosen(container, step, step / 2 if n_frames else 0, side)):
+                if n_frames and number > 1.1 * n_frames:
+                    raise ValueError("it is damaged: it lasts longer than it announces")
+                yield shown
     except (OSError, av.FFmpegError) as problem:
         raise ValueError(f"{path}: it is damaged or no video ({problem.strerror}). {WAY_OUT}") from problem
     except ValueError as problem:

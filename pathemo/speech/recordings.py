@@ -69,12 +69,11 @@ def _check_bytes(path):
 
 
 def _check_header(path, channels):
-    """Refuse a WAV that does not end where its parts do, or a header that contradicts itself or the samples."""
+    """Refuse a WAV that ends where its parts do not, and a header that contradicts itself or the samples."""
     content = path.read_bytes()
-    if content.startswith(b"fLaC"):
-        signature = content[26:42]
-        samples = (channels * 2**15).astype("<i2")
-        if soundfile.info(path).subtype == "PCM_16" and any(signature) and hashlib.md5(samples).digest() != signature:
+    if content.startswith(b"fLaC") and soundfile.info(path).subtype == "PCM_16":
+        digest, announced = hashlib.md5((channels * 2**15).astype("<i2")).digest(), content[26:42]
+        if any(announced) and announced != digest:
             raise ValueError("it has other samples than it announces")
     if content[8:12] != b"WAVE" or int.from_bytes(content[4:8], "little") >= 0x7FFFF000:
         return
@@ -82,11 +81,11 @@ def _check_header(path, channels):
     while end + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, end)
         if name == b"fmt ":
-            kind, n_channels, rate, per_second, per_frame, bits = struct.unpack_from("<HHIIHH", content, end + 8)
-            if kind in (1, 3) and (per_second != rate * per_frame or per_frame != n_channels * -(-bits // 8)):
+            kind, n_channels, rate, speed, width, bits = struct.unpack_from("<HHIIHH", content, end + 8)
+            if kind in (1, 3) and (speed != rate * width or width != n_channels * -(-bits // 8)):
                 raise ValueError("its header contradicts itself")
         end += 8 + size + size % 2
-    if abs(end - len(content)) > 1:  # the byte that makes a size even may be lacking
+    if len(content) not in (end, end - size % 2):  # the byte that makes a size even may be lacking
         raise ValueError(f"its parts end at {end} bytes, it has {len(content)}")
 
 

@@ -1,0 +1,238 @@
+"""Damaged files, by hundreds: an error that names the file, or the right answer.
+
+What no reader can tell is held against an independent reading of the same bytes: samples of a WAV and cells
+of a CSV have no checksum. Film and compressed sound may lose quality, never form.
+"""
+
+import csv
+import gzip
+import io
+import os
+import zipfile
+
+import numpy as np
+import pytest
+import readers
+import soundfile
+from damage import Tally, cases
+
+SOUNDS = {"wav": ("emodb", "*.wav"), "flac": ("emodb", "*.wav"), "avi": ("savee", "*.avi"),
+          "mp4": ("ravdess", "*.mp4")}  # fmt: skip
+
+
+@pytest.fixture
+def files(synthetic_root, tmp_path):
+    """Function that gives two good files of a format."""
+
+    def files(ending):
+        corpus, pattern = SOUNDS.get(ending, ("ravdess", "*.csv.gz"))
+        paths = sorted((synthetic_root / corpus).rglob(pattern))[:2]
+        if ending == "flac":
+            for number, path in enumerate(paths):
+                paths[number] = tmp_path / f"good{number}.flac"
+                soundfile.write(paths[number], *soundfile.read(path, dtype="int16"))
+        if ending == "csv":
+            for number, path in enumerate(paths):
+                paths[number] = tmp_path / f"good{number}.csv"
+                paths[number].write_bytes(gzip.decompress(path.read_bytes()))
+        return paths
+
+    return files
+
+
+def campaign(worker, read, paths, place, short, long, right):
+    """Outcomes of damaged copies of the first file, each put to `place`; `right(answer, good, content)`."""
+    good = [worker(read, path)[1] for path in paths]
+    tally, (first, other) = Tally(), (path.read_bytes() for path in paths)
+    for seed, kind, content in cases(first, other, short, long):
+        place.write_bytes(content)
+        outcome = worker(read, place)
+        tally.add(
+            (seed, kind), outcome, named=place.name, right=lambda answer, b=content: right(answer, good, b)
+        )
+    return tally
+
+
+def samples(content):
+    """Digest of the samples of a WAV of one channel, 16 bits and 16 kHz, whose header is 44 bytes."""
+    y = np.frombuffer(content[44:], "<i2", len(content) // 2 - 22).astype(np.float32) / 2**15
+    return len(y), True, readers.digest(y)
+
+
+def test_wav(worker, files, tmp_path, tell):
+    """The samples are those that the bytes say; every other length or format is refused."""
+    tally = campaign(worker, readers.sound, files("wav"), tmp_path / "case.wav", 60, 2000,
+                     lambda answer, good, content: answer in good or answer == samples(content))  # fmt: skip
+    tell("WAV, sound", tally)
+    assert not tally.wrong
+
+
+def test_flac(worker, files, tmp_path, tell):
+    """The samples are right or the file is refused: it has checksums."""
+    tally = campaign(worker, readers.sound, files("flac"), tmp_path / "case.flac", 60, 2000,
+                     lambda answer, good, _: answer in good)  # fmt: skip
+    tell("FLAC, sound", tally)
+    assert not tally.wrong
+
+
+@pytest.mark.parametrize("ending", ["avi", "mp4"])
+def test_sound_of_video(worker, files, tmp_path, tell, ending):
+    """Finite samples, as many as one of the two films that the bytes are from has, to a tenth."""
+
+    def right(answer, good, _):
+        lengths = [length for length, *_ in good]
+        return answer[1] and 0.9 * min(lengths) < answer[0] < 1.1 * max(lengths)
+
+    paths, place = files(ending), tmp_path / f"case.{ending}"
+    tally = campaign(worker, readers.sound, paths, place, 40, 1000, right)
+    tell(f"{ending.upper()}, sound", tally)
+    assert not tally.wrong
+
+
+@pytest.mark.parametrize("ending", ["avi", "mp4"])
+def test_film(worker, files, tmp_path, tell, ending):
+    """One to five frames of the form of the good ones, six where it lasts a little longer than it says."""
+
+    def right(answer, good, _):
+        return 1 <= len(answer) <= 6 and {*answer} <= {*good[0], *good[1]}
+
+    paths, place = files(ending), tmp_path / f"case.{ending}"
+    tally = campaign(worker, readers.film, paths, place, 40, 1000, right)
+    tell(f"{ending.upper()}, film", tally)
+    assert not tally.wrong
+
+
+def points_of(content):
+    """Points of each whole row of a table of landmarks, as Python's own csv reads it."""
+    text = io.StringIO(content.decode("utf-8", "replace"), newline="")
+    points = []
+    for row in csv.DictReader(text, skipinitialspace=True):
+        try:
+            points.append([[float(row[f"{axis}_{number}"]) for axis in "xy"] for number in range(68)])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return points
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_landmarks(worker, files, tmp_path, tell, ending):
+    """Each frame is a row of the table; a packed one has a checksum, and is right or refused."""
+
+    def right(answer, good, content):
+        n_frames, finite, digest, points = answer
+        if ending == "csv.gz":
+            return answer in good
+        rows = [np.round(row, 6).tolist() for row in points_of(content)]
+        return finite and all(frame in rows for frame in points)
+
+    paths, place = files(ending), tmp_path / f"case.{ending}"
+    tally = campaign(worker, readers.landmarks, paths, place, 60, 1500, right)
+    tell(f"landmarks {ending}", tally)
+    assert not tally.wrong
+
+
+def rows_of(content, folder):
+    """Rows of an own table, as Python's own csv reads them, sorted by clip."""
+    lines = [cells for cells in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if cells]
+    header = [cell.strip() for cell in lines[0]]
+    rows = [dict(zip(header, (cell.strip() for cell in cells))) for cells in lines[1:] if any(cells)]
+    for row in rows:
+        row["audio"] = os.path.join(folder, row.get("audio", "")) if row.get("audio") else ""
+    columns = ("clip", "speaker", "emotion", "audio")
+    return sorted(([row.get(name, "") for name in columns] for row in rows), key=lambda row: row[0])
+
+
+def test_own_table(worker, tmp_path, tell):
+    """The rows are those that Python's own csv reads from the same bytes."""
+    paths = [tmp_path / "one.csv", tmp_path / "other.csv"]
+    for number, path in enumerate(paths):
+        lines = ["clip,speaker,emotion,audio"]
+        for clip in range(12):
+            (tmp_path / f"{number}{clip}.wav").write_text("x")
+            lines.append(f'clip {clip},"{clip % 3 + 1:02d}",{["joy", "fear"][clip % 2]},{number}{clip}.wav')
+        path.write_text("\n".join(lines) + "\n")
+    tally = campaign(worker, readers.own_table, paths, tmp_path / "case.csv", 60, 1500,
+                     lambda answer, _, content: answer == rows_of(content, tmp_path))  # fmt: skip
+    tell("own table", tally)
+    assert not tally.wrong
+
+
+def test_networks(worker, tmp_path, tell):
+    """A network's state comes back to the bit, or its file is refused."""
+    from pathemo import PathNet
+
+    paths = [tmp_path / "one", tmp_path / "other"]
+    for seed, path in enumerate(paths):
+        net = PathNet(5, seeds=[seed], n_modules=4, n_active=2, width=3)
+        net.add_head("a", 3)
+        net.save(path)
+    tally = campaign(worker, readers.network, paths, tmp_path / "case", 60, 2000,
+                     lambda answer, good, _: answer in good)  # fmt: skip
+    tell("networks", tally)
+    assert not tally.wrong
+
+
+def test_evolutions(worker, tmp_path, tell):
+    """An evolution goes on from its checkpoint to the bit, or refuses it."""
+    paths = [tmp_path / "one", tmp_path / "other"]
+    for path in paths:
+        readers.small_evolution(path)
+    tally = campaign(worker, readers.small_evolution, paths, tmp_path / "case", 20, 500,
+                     lambda answer, good, _: answer in good)  # fmt: skip
+    tell("checkpoints of evolutions", tally)
+    assert not tally.wrong
+
+
+def test_cache_entries(worker, tmp_path, tell):
+    """A damaged entry, or one of another recording, is made anew."""
+    entries = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text").write_text(4 * f"{name:>8}")
+        worker(readers.cached, tmp_path / name / "cache" / "letters" / "entry")
+        entries += (tmp_path / name / "cache" / "letters").iterdir()
+    tally = campaign(worker, readers.cached, entries, entries[0], 40, 1000,
+                     lambda answer, good, _: answer == good[0])  # fmt: skip
+    tell("cache entries", tally)
+    assert not tally.wrong and tally["right answers"] == tally.total()
+
+
+def test_list_of_a_synthetic_corpus(worker, synthetic_root, tmp_path, tell):
+    """The list is damaged and says so, or names files as EMO-DB has them."""
+    source = synthetic_root / "emodb" / "SYNTHETIC.txt"
+    paths = [tmp_path / "SYNTHETIC.txt", tmp_path / "other"]
+    for path in paths:
+        path.write_bytes(source.read_bytes()[:1000])
+    from pathemo.corpora import emodb
+
+    tally = campaign(worker, readers.synthetic_list, [source, source], paths[0], 40, 1000,
+                     lambda answer, *_: all(emodb.read_name(name) for name in answer))  # fmt: skip
+    tell("SYNTHETIC.txt", tally)
+    assert not tally.wrong
+
+
+def test_archives(worker, tmp_path, tell):
+    """A damaged archive gives all of its files as they were, or an error; nothing lies beside."""
+    contents, tally = [], Tally()
+    for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        members = {f"DC/a0{k}.wav": os.urandom(9) * 40 + bytes([k]) for k in range(1, 6)}
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", compression) as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        contents.append((content.getvalue(), members))
+    (first, members), (other, others) = contents
+    (tmp_path / "savee.txt").write_text("".join(f"{name} sha256:0 1\n" for name in members))
+    for seed, kind, content in cases(first, other, 60, 2000):
+        folder = tmp_path / f"{seed}" / "savee"
+        folder.mkdir(parents=True)
+        (folder / "Audio.zip").write_bytes(content)
+        outcome = worker(readers.archive, folder / "Audio.zip")
+        tally.add(
+            (seed, kind),
+            outcome,
+            named="Audio.zip" if "zip" in outcome[-1] else str(folder),
+            right=lambda found: found in (members, others),
+        )
+    tell("archives", tally)
+    assert not tally.wrong

@@ -1,0 +1,75 @@
+"""A disk that is full after so many bytes: the error names the file, nothing half-written is read."""
+
+import numpy as np
+import pytest
+import readers
+import scenes
+from damage import LONG, Tally
+
+N_CASES = 200 if LONG else 12
+
+
+def limits(n_bytes):
+    """Sizes at which the disk is full: none, nearly all, and others between."""
+    return [0, n_bytes - 1, *np.random.default_rng(0).integers(n_bytes, size=N_CASES).tolist()]
+
+
+def test_cache(worker, tmp_path, tell):
+    """No entry is there; with room again the array is right."""
+    (tmp_path / "text").write_text("abcd" * 500)
+    good = readers.digest(readers.letters(tmp_path / "text").astype(np.int64))
+    tally = Tally()
+    for limit in limits(2000 * 8):
+        outcome = worker(scenes.features_on_a_full_disk, tmp_path, limit)
+        tally.add(limit, outcome, named=str(tmp_path / "cache"), right=lambda _: False)
+        assert not list((tmp_path / "cache").rglob("*.*"))
+    tell("full disk, features", tally)
+    assert not tally.wrong
+    assert worker(readers.cached, tmp_path / "cache" / "letters" / "entry") == ("read", good)
+
+
+def test_network(worker, tmp_path, tell):
+    """The former file stays."""
+    from pathemo import PathNet
+
+    net, tally = PathNet(5, seeds=[0], n_modules=4, n_active=2, width=3), Tally()
+    net.save(tmp_path / "net")
+    for limit in limits((tmp_path / "net").stat().st_size - 500):
+        tally.add(limit, worker(scenes.network_on_a_full_disk, tmp_path / "net", limit),
+                  named=str(tmp_path / "net"), right=lambda _: False)  # fmt: skip
+        assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    tell("full disk, networks", tally)
+    assert not tally.wrong
+    assert PathNet.load(tmp_path / "net").fingerprint() == net.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "index.html"])
+def test_report(worker, tmp_path, tell, name):
+    """The former file stays."""
+    (tmp_path / name).write_text("former")
+    errors = 0
+    for limit in limits(15_000):
+        outcome = worker(scenes.rows_on_a_full_disk, tmp_path / name, limit)
+        assert outcome[0] == "error" and "OSError" in outcome[2], outcome
+        assert (tmp_path / name).read_text() == "former"
+        errors += 1
+    tell(f"full disk, {name}", f"{errors} cases: {errors} errors")
+
+
+def test_fetch(worker, tmp_path, tell):
+    """Nothing bears the corpus's name; with room again it comes whole."""
+    tally = Tally()
+    for limit in limits(40_000):  # the archive has 18,000 bytes, its greatest member has 40,000
+        folder = tmp_path / f"{limit}"
+        if limit < 2000:  # the list of files is written on the same disk
+            continue
+        tally.add(limit, worker(scenes.fetch_on_a_full_disk, folder, limit), named=str(folder),
+                  right=lambda _: False)  # fmt: skip
+        assert not [
+            path for path in (folder / "data").rglob("*") if path.suffix != ".lock" and path.is_file()
+        ]
+        kept = {path.name for path in (folder / "cache").rglob("*") if path.is_file()}
+        assert kept <= {"emodb.txt", "emodb-download.zip"}  # what came whole need not come again
+        assert worker(scenes.fetch_on_a_full_disk, folder, 50_000) == ("read", True)
+    tell("full disk, downloads", tally)
+    assert not tally.wrong
