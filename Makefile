@@ -48,7 +48,7 @@ test: $(INSTALLED)  ## test the module, its examples, the notebooks, and that a 
 
 # Thousands of damaged files, kills and full disks, where `test` has dozens; the counts come at the end.
 test-long: export OMP_NUM_THREADS = 1
-test-long: $(INSTALLED)  ## test reliability at length (half an hour): damaged files, kills, full disks
+test-long: $(INSTALLED)  ## test reliability at length (ten minutes): damaged files, kills, full disks
 	PATHEMO_LONG=1 $(PYTHON) -m pytest -n 2 tests/campaigns
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab

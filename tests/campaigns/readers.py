@@ -111,3 +111,16 @@ def archive(path):
         assert beside <= {"savee", ".savee.lock", "Audio.zip", "Audio"}, f"left behind: {beside}"
     files = (file for file in (folder / "Audio").rglob("*") if file.is_file())
     return {file.relative_to(folder / "Audio").as_posix(): file.read_bytes() for file in files}
+
+
+def profile(path):
+    """Why a profile was not run that is in order."""
+    import os
+
+    from pathemo import runner
+
+    os.chdir(Path(path).parents[1])
+    try:
+        return runner.run("small")
+    except RuntimeError as error:
+        return str(error).partition(" in ")[0]

@@ -4,7 +4,7 @@ import pytest
 import scenes
 from damage import LONG
 
-rounds = pytest.mark.parametrize("turn", range(20 if LONG else 1))
+rounds = pytest.mark.parametrize("turn", range(6 if LONG else 1))
 
 
 @rounds

@@ -14,10 +14,10 @@ from damage import LONG
 from nbformat.v4 import new_code_cell, new_notebook
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of this system")
-N_KILLS = 60 if LONG else 4
+N_KILLS = 20 if LONG else 4
 
 
-@pytest.mark.parametrize("seed", range(5 if LONG else 1))
+@pytest.mark.parametrize("seed", range(3 if LONG else 1))
 def test_extraction_of_features(forker, synthetic_root, tmp_path, tell, seed):
     """The cache has the same entries with the same bytes, and the features are the same."""
     kills, same = forker(scenes.killed_extraction, tmp_path, synthetic_root, N_KILLS, seed)[1]
@@ -25,7 +25,7 @@ def test_extraction_of_features(forker, synthetic_root, tmp_path, tell, seed):
     assert same
 
 
-@pytest.mark.parametrize("seed", range(5 if LONG else 1))
+@pytest.mark.parametrize("seed", range(3 if LONG else 1))
 def test_download(forker, tmp_path, tell, seed):
     """The corpus is whole, to the byte, and nothing of the work is left in its folder."""
     kills, same = forker(scenes.killed_fetch, tmp_path, N_KILLS, seed)[1]
@@ -74,7 +74,7 @@ def test_runner(tmp_path, tell):
     started = time.monotonic()
     run(folders["alone"])
     duration = time.monotonic() - started
-    delays = [draw.uniform(0.2, 0.6) * duration for _ in range(12 if LONG else 1)]
+    delays = [draw.uniform(0.2, 0.6) * duration for _ in range(6 if LONG else 1)]
     kills = sum(run(folders["killed"], delay) == -signal.SIGKILL for delay in delays)
     run(folders["killed"])
     tell("killed runs", f"{kills} kills")
