@@ -220,7 +220,9 @@ def test_list_of_a_synthetic_corpus(worker, synthetic_root, tmp_path, tell):
 )
 def test_profiles(worker, tmp_path, tell):
     """A profile is as YAML reads it, or its error names it; none is run, for another run is at work."""
-    one = "data: synthetic\nthreads: 1\nnotebooks:\n  01_one: {seed: 3}\n  02_two: {}\nreads:\n  02_two: [01_one]\n"
+    one = (
+        "data: synthetic\nthreads: 1\nnotebooks: {01_one: {seed: 3}, 02_two: {}}\nreads: {02_two: [01_one]}\n"
+    )
     paths = [tmp_path / "reports" / f"{name}.yaml" for name in ("small", "other")]
     for folder in ("reports/small", "notebooks"):
         (tmp_path / folder).mkdir(parents=True)
@@ -230,9 +232,12 @@ def test_profiles(worker, tmp_path, tell):
     for name in ("01_one", "02_two"):
         cells = [new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+
+    def right(answer, _, content):
+        return answer == "another run is at work" and isinstance(yaml.safe_load(content), dict)
+
     with FileLock(tmp_path / "reports" / "small" / ".lock"):
-        tally = campaign(worker, readers.profile, paths, paths[0], 40, 1000,
-                         lambda answer, _, content: answer == "another run is at work" and yaml.safe_load(content))  # fmt: skip
+        tally = campaign(worker, readers.profile, paths, paths[0], 40, 1000, right)
     tell("profiles", tally)
     assert not tally.wrong
 
