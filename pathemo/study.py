@@ -1,16 +1,23 @@
 """The study's tasks and its grid: which runs there are, side by side, each kept when it is finished.
 
-Settings may be given, or chosen in each fold by that fold's own training speakers.
+Settings may be given, or chosen in each fold by that fold's own training speakers. Runs go to processes of
+this machine, or to a Dask cluster.
 """
 
 import hashlib
+import operator
+import os
+import pickle
+import sys
 import warnings
+from contextlib import nullcontext
 from itertools import permutations
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from . import cache, faces, metrics, speech, splits, transfer
@@ -190,14 +197,15 @@ def _choice(rows):
 
 
 def outcomes_of(jobs, *, n_jobs=1):
-    """Yield the outcome of each job, in order; one that was finished before comes from the disk.
+    """Yield the outcome of each job, in order, once all are on the disk, where many may have been before.
 
     Parameters
     ----------
     jobs : list of (protocol, target, sources, settings)
         `settings` is a dict of keyword arguments; jobs are independent of each other.
     n_jobs : int
-        Processes: replicas are stacked within a job, jobs run side by side.
+        Processes: replicas are stacked within a job, jobs run side by side. The workers of a Dask cluster
+        take their place where PATHEMO_DASK is the address of its scheduler, or this process has a client.
 
     Notes
     -----
@@ -206,14 +214,74 @@ def outcomes_of(jobs, *, n_jobs=1):
     """
     # With mmap_mode, a large array has one digest, whether it came by memory or, to a process, by a file.
     kept = joblib.Memory(cache.folder() / "outcomes", mmap_mode="r", verbose=0).cache(_run)
-    code = _engine_version()
-    running = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
-        joblib.delayed(kept)(protocol.__name__, target, tuple(sources), settings, code)
-        for protocol, target, sources, settings in jobs
-    )
-    with warnings.catch_warnings():
+    calls = [(protocol.__name__, target, tuple(sources), settings, CODE)
+             for protocol, target, sources, settings in jobs]  # fmt: skip
+    missing = {kept._get_args_id(*call): call for call in calls if not kept.check_call_in_cache(*call)}
+    with _cluster() if missing else nullcontext() as client, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped")  # it had grown, and another took its place
-        yield from tqdm(running, total=len(jobs), desc="jobs", unit="job")
+        warnings.filterwarnings("ignore", "Sending large graph")  # a task is as large as it is, and sent once
+        made = _made_by(client, kept, missing) if client else joblib.Parallel(
+            n_jobs=n_jobs, return_as="generator_unordered"
+        )(joblib.delayed(kept)(*call) for call in missing.values())  # fmt: skip
+        there = len(calls) - len(missing)
+        for _ in tqdm(made, initial=there, total=len(calls), desc="jobs", unit="job"):
+            pass
+    for call in calls:
+        yield kept(*call)
+
+
+def _cluster():
+    """Return the Dask client of PATHEMO_DASK, to be entered, else the one of this process, else None."""
+    address = os.environ.get("PATHEMO_DASK")
+    if not address:
+        try:
+            return nullcontext(sys.modules["distributed"].Client.current())
+        except (KeyError, ValueError):
+            return nullcontext()
+    try:
+        from distributed import Client
+
+        return Client(address, set_as_default=False, timeout=10)
+    except ImportError:
+        raise ImportError(f"PATHEMO_DASK={address} needs the package distributed: "
+                          'python -m pip install "pathemo[cluster]", or unset the variable') from None
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"PATHEMO_DASK={address}: no Dask scheduler answers; start one, or unset the "
+                              f"variable to compute on this machine ({error})") from None
+
+
+def _made_by(client, kept, missing):
+    """Yield each call that a cluster has finished, its outcome kept here: workers may have other disks.
+
+    What a worker was at when it was lost, another does. A task is sent once, in a form that outlives workers;
+    as is the function, so that the scheduler need not know this package.
+    """
+    from distributed import as_completed
+
+    tasks = {id(task): task for _, target, sources, *_ in missing.values() for task in (target, *sources)}
+    sent = {key: client.submit(pickle.loads, pickle.dumps(task)) for key, task in tasks.items()}
+    run = client.submit(pickle.loads, pickle.dumps(_run_there))
+    running = {
+        client.submit(operator.call, run, torch.get_num_threads(), protocol, sent[id(target)],
+                      [sent[id(source)] for source in sources], *rest, pure=False): name
+        for name, (protocol, target, sources, *rest) in missing.items()
+    }  # fmt: skip
+    try:
+        for future, outcome in as_completed(list(running), loop=client.loop, with_results=True):
+            name = running.pop(future)
+            kept.store_backend.dump_item((kept.func_id, name), outcome)
+            yield missing[name]
+    finally:
+        client.cancel(list(running))
+
+
+def _run_there(n_threads, *call):
+    """Return what `_run` does: by the code and the number of threads of whoever sent it, or not at all."""
+    if call[-1] != CODE:
+        raise RuntimeError(f"a worker has another version of pathemo ({CODE}) than the study ({call[-1]}): "
+                           f"install the same for all, and start its workers again ({Path(__file__).parent})")
+    torch.set_num_threads(n_threads)  # sums of floats depend on it
+    return _run(*call)
 
 
 def _run(protocol, target, sources, settings, code):
@@ -225,3 +293,6 @@ def _engine_version():
     here = Path(__file__).parent
     files = [here / f"{name}.py" for name in ENGINE]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+CODE = _engine_version()  # as it was loaded: files may change under a process that goes on

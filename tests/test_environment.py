@@ -13,7 +13,8 @@ PROJECT = Path(__file__).parents[1]
 ENVIRONMENT = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"][-1]["pip"]
 PINS = {pin.name: pin for pin in map(Requirement, (line for line in ENVIRONMENT if line != "-e ."))}
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-RANGES = [Requirement(line) for line in METADATA["dependencies"]]
+EXTRAS = sum(METADATA["optional-dependencies"].values(), [])
+RANGES = [Requirement(line) for line in METADATA["dependencies"] + EXTRAS]
 
 
 def test_each_pin_is_one_version():

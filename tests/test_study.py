@@ -1,6 +1,16 @@
 """The grid: kept outcomes, processes, and rows for what cannot run."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from test_transfer import BRIEF, NEAR, PROTOCOLS, TARGET
 
@@ -22,19 +32,70 @@ def test_finished_jobs_are_kept(tmp_path, monkeypatch):
     list(study.outcomes_of([job, (from_scratch, TARGET, (), {**BRIEF, "steps": 20})]))
     list(study.outcomes_of([(from_scratch, NEAR, (), BRIEF)]))
     assert len(computed) == 3
-    monkeypatch.setattr(study, "_engine_version", lambda: "changed")
+    monkeypatch.setattr(study, "CODE", "changed")
     list(study.outcomes_of([job]))
     assert len(computed) == 4
 
 
 def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
-    """Outcomes come in the order of the jobs, and do not depend on the number of processes."""
+    """Outcomes come in the order of the jobs, and do not depend on the number of processes; nor do names.
+
+    Of an array above 1 MB, processes get a file: it is found again in memory, and mapped from another file.
+    """
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "one"))
+    large = TARGET._replace(features=np.tile(TARGET.features, 500))
+    assert large.features.nbytes > 1_000_000
     jobs = [(protocol, TARGET, (NEAR,), BRIEF) for protocol in PROTOCOLS]
+    jobs.append((from_scratch, large, (), BRIEF | {"steps": 10}))
     alone = list(study.outcomes_of(jobs))
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "two"))
     for first, second in zip(alone, study.outcomes_of(jobs, n_jobs=2), strict=True):
         pd.testing.assert_frame_equal(first.rows, second.rows)
+    monkeypatch.delattr(transfer, "_study")
+    joblib.dump(large.features, tmp_path / "features")
+    mapped = large._replace(features=joblib.load(tmp_path / "features", mmap_mode="r"))
+    assert isinstance(mapped.features, np.memmap)
+    assert len(list(study.outcomes_of([*jobs, (from_scratch, mapped, (), jobs[-1][-1])]))) == len(jobs) + 1
+
+
+def test_time_left_is_that_of_missing_jobs(tmp_path, monkeypatch):
+    """The progress bar starts at what is on the disk, so that its pace is that of jobs that are computed."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    bars, brief = [], BRIEF | {"steps": 10}
+    monkeypatch.setattr(study, "tqdm", lambda made, **shown: bars.append(shown) or made)
+    jobs = [(protocol, TARGET, (NEAR,), brief) for protocol in PROTOCOLS]
+    list(study.outcomes_of(jobs[:1]))
+    list(study.outcomes_of(jobs))
+    assert [(bar["initial"], bar["total"]) for bar in bars] == [(0, 1), (1, len(jobs))]
+
+
+SEVERAL = [(pathnet, TARGET, (NEAR,), BRIEF | {"steps": 100, "width": width}) for width in range(4, 10)]
+
+
+def test_a_stopped_study_goes_on(tmp_path, monkeypatch):
+    """Stopped as a notebook is stopped, it ends its processes; what was finished is not computed again."""
+    code = ("import signal, test_study as t\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's `&` has it ignored
+            "list(t.study.outcomes_of(t.SEVERAL, n_jobs=2))")  # fmt: skip
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    environment = {"PATHEMO_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(paths)}
+    options = dict(env=os.environ | environment, start_new_session=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], **options)
+    while not list(tmp_path.rglob("output.pkl")) and process.poll() is None:
+        time.sleep(0.02)
+    processes = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as Jupyter does
+    assert b"KeyboardInterrupt" in process.communicate(timeout=120)[1]
+    finished = len(list(tmp_path.rglob("output.pkl")))
+    assert 0 < finished < len(SEVERAL)
+    gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    while [p for p in processes if p.is_running() and p.status() not in gone]:
+        time.sleep(0.02)
+    assert len(list(tmp_path.rglob("output.pkl"))) == finished
+    computed = []
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or learn(*a, **k))
+    assert len(list(study.outcomes_of(SEVERAL))) == len(SEVERAL) == finished + len(computed)
 
 
 def test_each_fold_chooses_by_its_own_training_speakers(tmp_path, monkeypatch):
