@@ -63,8 +63,18 @@ def follow(options, further):
         case "lab":
             from . import report
 
-            command = [sys.executable, "-m", "jupyterlab", str(report.project() / "notebooks"), *further]
-            return subprocess.call(command, env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})
+            notebooks = report.project() / "notebooks"
+            lab = [sys.executable, "-m", "jupyterlab", str(notebooks)]
+            if "default_url" not in " ".join(further):
+                lab.append("--LabApp.default_url=/lab/tree/START.md")
+            paths = [str(notebooks / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # Markdown as a page
+            environment = {
+                "OMP_NUM_THREADS": "1",  # as in reports, for the same numbers: jobs run side by side instead
+                **os.environ,
+                "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths)),
+                "JUPYTER_PREFER_ENV_PATH": "1",
+            }
+            return subprocess.call([*lab, *further], env=environment)
         case "readme":
             from . import report
 

@@ -1,10 +1,22 @@
+"""The command line: what it hands on, and what it says."""
+
+import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import nbformat
 import pytest
+import requests
 
 from pathemo import corpora, runner
 from pathemo.__main__ import main
+
+PROJECT = Path(__file__).parents[1]
 
 
 def test_each_command_has_help(capsys):
@@ -76,16 +88,74 @@ def test_an_error_is_one_message(monkeypatch, capsys, error, status, message):
     assert capsys.readouterr().err == message
 
 
-def test_lab_opens_the_notebooks_with_this_python(monkeypatch, tmp_path):
-    """`lab` starts JupyterLab of this environment at notebooks/ and hands further options on."""
-    called = {}
+def test_lab_opens_the_start_page_with_this_python(monkeypatch, tmp_path):
+    """`lab` starts JupyterLab of this environment at notebooks/START.md, with one thread unless told so.
+
+    Further options are handed on, another start page among them.
+    """
+    called = []
     (tmp_path / "environment.yml").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(subprocess, "call", lambda command, env: called.update(command=command, env=env) or 0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
+    monkeypatch.setattr(subprocess, "call", lambda command, env: called.append((command, env)) or 0)
+    lab = [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks")]
     assert main(["lab", "--no-browser"]) == 0
-    notebooks = str(tmp_path / "notebooks")
-    assert called["command"] == [sys.executable, "-m", "jupyterlab", notebooks, "--no-browser"]
-    assert called["env"]["JUPYTER_PREFER_ENV_PATH"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert main(["lab", "--LabApp.default_url=/lab"]) == 0
+    (command, environment), (other, others) = called
+    assert command == [*lab, "--LabApp.default_url=/lab/tree/START.md", "--no-browser"]
+    assert other == [*lab, "--LabApp.default_url=/lab"]
+    assert [e["OMP_NUM_THREADS"] for e in (environment, others)] == ["1", "4"]
+    assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
+    paths = [str(tmp_path / "notebooks" / ".jupyter"), "mine"]
+    assert environment["JUPYTER_CONFIG_PATH"] == os.pathsep.join(paths)
+
+
+def test_lab_shows_the_start_page(tmp_path):
+    """The server, started by the command, leads to START.md, serves it, and shows Markdown as a page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--ServerApp.port={port}",
+               "--ServerApp.port_retries=0", "--IdentityProvider.token=secret"]  # fmt: skip
+    command = [sys.executable, "-m", "pathemo", "lab", *options]
+    own = {"HOME": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command, cwd=PROJECT, env=os.environ | own, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+
+    def get(path):
+        answer = requests.get(f"http://127.0.0.1:{port}/{path}", params={"token": "secret"}, timeout=60)
+        answer.raise_for_status()
+        return answer
+
+    try:
+        while process.poll() is None:
+            try:
+                page = get("")
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        assert page.url.startswith(f"http://127.0.0.1:{port}/lab/tree/START.md")
+        assert "jupyter-config-data" in page.text
+        assert get("api/contents/START.md").json()["content"].startswith("# Start here")
+        settings = get("lab/api/settings/@jupyterlab/docmanager-extension:plugin").json()
+        viewers = settings["schema"]["properties"]["defaultViewers"]["default"]
+        assert viewers == {"markdown": "Markdown Preview"}
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_the_start_page_names_every_notebook_and_its_question():
+    """START.md has a line a notebook, in order, with the sentence that its section Question begins with."""
+    page = (PROJECT / "notebooks" / "START.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| \[(\w+)\]\((.+?)\) \| (.+?) \|", page, re.MULTILINE)
+    notebooks = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+    asked = [runner._headline(nbformat.read(path, as_version=4))["question"] for path in notebooks]
+    assert lines == [(n.stem, n.name, " ".join(q.split())) for n, q in zip(notebooks, asked, strict=True)]
+    assert all((PROJECT / "notebooks" / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", page))
 
 
 def test_an_unknown_option_is_refused(capsys):
