@@ -24,6 +24,8 @@ PathNet transfer for emotion recognition, on {data} corpora. Each notebook asks 
 a row of [results.csv.gz](results.csv.gz), averaged in [the results table]({results}). Commit, parameters,
 corpora and versions of each run are its [provenance]({provenance}).
 
+{opening}
+
 ## Notebooks
 
 {notebooks}
@@ -98,8 +100,10 @@ def overview(settings, notebooks, **links):
         items.append(f"- [{title}]({name}.ipynb): {question} {state}; it ran in {duration}.")
         for file, alt in notebook["figures"].items():
             figures.append(f"- [![{alt}](figures/{file})]({name}.ipynb) {alt}")
-    parts = settings | links | {"notebooks": "\n".join(items), "figures": "\n".join(figures)}
-    text = OVERVIEW.format_map(parts)
+    # The last notebook has the findings, and its first figure opens the page.
+    opening = figures.pop(-len(notebook["figures"])).removeprefix("- ") if notebook.get("figures") else ""
+    parts = {"notebooks": "\n".join(items), "figures": "\n".join(figures), "opening": opening}
+    text = OVERVIEW.format_map(settings | links | parts)
     return text.replace("\n", f"\n\n{SYNTHETIC}\n", 1) if settings["data"] == "synthetic" else text
 
 
