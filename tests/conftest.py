@@ -43,7 +43,7 @@ def _own_environment(monkeypatch):
 
 def pytest_terminal_summary(terminalreporter):
     """Counts of the campaigns, of all processes, whatever was captured."""
-    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    reports = sum(map(terminalreporter.getreports, ("passed", "failed", "xfailed")), [])
     told = [text for report in reports for name, text in report.user_properties if name == "campaign"]
     if told:
         terminalreporter.section("campaigns")

@@ -29,7 +29,7 @@ def killed(work, n_kills, seed):
     assert _fork(lambda: work("alone")) == 0
     duration = time.monotonic() - started
     for _ in range(n_kills):
-        kills += _fork(lambda: work("killed"), draw.uniform(0, 0.7 * duration)) == -signal.SIGKILL
+        kills += _fork(lambda: work("killed"), draw.uniform(0, 0.3 * duration)) == -signal.SIGKILL
     assert _fork(lambda: work("killed")) == 0
     return kills
 
