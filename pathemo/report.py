@@ -16,6 +16,7 @@ from IPython.display import Image
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
+from . import cache
 from .corpora import reading
 from .metrics import ROW_COLUMNS, ROW_KEY, ROW_TYPES, read_rows, summary
 
@@ -134,10 +135,9 @@ def _commit():
 def write(path, text):
     """Write a text, packed if the name ends in .gz, so that the name holds a whole one at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = text.encode("utf-8")
-    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    os.replace(part, path)
+    with cache.whole(path) as file:
+        file.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):

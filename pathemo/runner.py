@@ -75,13 +75,28 @@ def _read_profile(profile):
     valid = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
     if profile not in valid:
         raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(valid)}")
-    settings = {"threads": 1, "reads": {}} | yaml.safe_load((project() / source).read_text(encoding="utf-8"))
-    if set(settings) != {"data", "threads", "notebooks", "reads"}:
-        raise ValueError(f"{source} has {', '.join(settings)}: needs data, notebooks, perhaps threads, reads")
+    try:
+        found = yaml.safe_load((project() / source).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as problem:
+        raise ValueError(f"{source} is damaged or no YAML: {problem}") from None
+    kinds = {"data": str, "threads": int, "notebooks": dict, "reads": dict}
+    settings = {"threads": 1, "reads": {}} | (found if isinstance(found, dict) else {})
+    if set(settings) != set(kinds):
+        there = ", ".join(map(str, settings))
+        raise ValueError(f"{source} has {there}: needs data, notebooks, perhaps threads, reads")
+    wrong = [name for name, kind in kinds.items() if not isinstance(settings[name], kind)]
+    wrong = wrong or [n for n, value in settings["notebooks"].items() if not isinstance(value, dict)]
+    wrong = wrong or [n for n, value in settings["reads"].items() if not isinstance(value, list)]
+    if wrong:
+        raise ValueError(f"{source}: {wrong[0]} is of another kind than in reports/quick.yaml")
+    known = {path.stem for path in (project() / "notebooks").glob("*.ipynb")}
+    if unknown := [name for name in settings["notebooks"] if name not in known]:
+        raise ValueError(f"{source}: no notebook {unknown[0]!r} in notebooks/: {', '.join(sorted(known))}")
     if settings["data"] not in ("synthetic", "recorded"):
         raise ValueError(f"{source}: data is synthetic or recorded, not {settings['data']!r}")
-    if unknown := {*settings["reads"], *sum(settings["reads"].values(), [])} - set(settings["notebooks"]):
-        raise ValueError(f"{source}: reads names {sorted(unknown)}, which the profile does not run")
+    read = [*settings["reads"], *sum(settings["reads"].values(), [])]
+    if unknown := [name for name in read if name not in [*settings["notebooks"]]]:
+        raise ValueError(f"{source}: reads names {unknown}, which the profile does not run")
     for name, parameters in settings["notebooks"].items():
         defaults = _defaults(name)
         if "data" in defaults:

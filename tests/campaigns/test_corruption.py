@@ -215,9 +215,6 @@ def test_list_of_a_synthetic_corpus(worker, synthetic_root, tmp_path, tell):
     assert not tally.wrong
 
 
-@pytest.mark.xfail(
-    reason="the runner lets YAML's own errors through, and those of other types than it expects"
-)
 def test_profiles(worker, tmp_path, tell):
     """A profile is as YAML reads it, or its error names it; none is run, for another run is at work."""
     one = (

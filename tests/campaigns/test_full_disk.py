@@ -29,7 +29,7 @@ def test_cache(worker, tmp_path, tell):
 
 
 def test_network(worker, tmp_path, tell):
-    """The former file stays."""
+    """The error names the file, and the former one stays."""
     from pathemo import PathNet
 
     net, tally = PathNet(5, seeds=[0], n_modules=4, n_active=2, width=3), Tally()
@@ -45,12 +45,13 @@ def test_network(worker, tmp_path, tell):
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "index.html"])
 def test_report(worker, tmp_path, tell, name):
-    """The former file stays."""
+    """The error names the file, and the former one stays."""
     (tmp_path / name).write_text("former")
     errors = 0
     for limit in limits(15_000):
         outcome = worker(scenes.rows_on_a_full_disk, tmp_path / name, limit)
-        assert outcome[0] == "error" and "OSError" in outcome[2], outcome
+        assert outcome[0] == "error" and name in str(outcome), outcome
+        assert [path.name for path in tmp_path.iterdir()] == [name]
         assert (tmp_path / name).read_text() == "former"
         errors += 1
     tell(f"full disk, {name}", f"{errors} cases: {errors} errors")
