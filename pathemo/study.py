@@ -212,11 +212,12 @@ def outcomes_of(jobs, *, n_jobs=1):
     Outcomes are kept in the folder of `pathemo.cache` by protocol, data, settings and the code of this
     engine, so an interrupted study goes on where it was.
     """
-    # With mmap_mode, a large array has one digest, whether it came by memory or, to a process, by a file.
-    kept = joblib.Memory(cache.folder() / "outcomes", mmap_mode="r", verbose=0).cache(_run)
-    calls = [(protocol.__name__, target, tuple(sources), settings, CODE)
-             for protocol, target, sources, settings in jobs]  # fmt: skip
-    missing = {kept._get_args_id(*call): call for call in calls if not kept.check_call_in_cache(*call)}
+    kept = joblib.Memory(cache.folder() / "outcomes", verbose=0).cache(_outcome, ignore=IN_NAME)
+    calls = [
+        (name, protocol.__name__, target, tuple(sources), settings)
+        for name, (protocol, target, sources, settings) in zip(_names(jobs), jobs, strict=True)
+    ]
+    missing = {call[0]: call for call in calls if not kept.check_call_in_cache(*call)}
     with _cluster() if missing else nullcontext() as client, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped")  # it had grown, and another took its place
         warnings.filterwarnings("ignore", "Sending large graph")  # a task is as large as it is, and sent once
@@ -228,6 +229,24 @@ def outcomes_of(jobs, *, n_jobs=1):
             pass
     for call in calls:
         yield kept(*call)
+
+
+def _names(jobs):
+    """Yield the name of each job's outcome: a digest of protocol, data, settings and the engine's code.
+
+    It is given once, by whoever asks: arrays that went to another process may lie there in another way, and
+    so have another digest. Tasks share large arrays, which are read once.
+    """
+    digests = {}
+
+    def small(task):
+        if id(task.features) not in digests:
+            digests[id(task.features)] = joblib.hash(np.ascontiguousarray(task.features))
+        return task._replace(features=digests[id(task.features)])
+
+    for protocol, target, sources, settings in jobs:
+        tasks = [small(task) for task in (target, *sources)]
+        yield joblib.hash((protocol.__name__, tasks, settings, CODE))
 
 
 def _cluster():
@@ -258,33 +277,33 @@ def _made_by(client, kept, missing):
     """
     from distributed import as_completed
 
-    tasks = {id(task): task for _, target, sources, *_ in missing.values() for task in (target, *sources)}
+    tasks = {id(task): task for _, _, target, sources, _ in missing.values() for task in (target, *sources)}
     sent = {key: client.submit(pickle.loads, pickle.dumps(task)) for key, task in tasks.items()}
     run = client.submit(pickle.loads, pickle.dumps(_run_there))
     running = {
-        client.submit(operator.call, run, torch.get_num_threads(), protocol, sent[id(target)],
-                      [sent[id(source)] for source in sources], *rest, pure=False): name
-        for name, (protocol, target, sources, *rest) in missing.items()
+        client.submit(operator.call, run, torch.get_num_threads(), CODE, name, protocol, sent[id(target)],
+                      [sent[id(source)] for source in sources], settings, pure=False): name
+        for name, protocol, target, sources, settings in missing.values()
     }  # fmt: skip
     try:
         for future, outcome in as_completed(list(running), loop=client.loop, with_results=True):
             name = running.pop(future)
-            kept.store_backend.dump_item((kept.func_id, name), outcome)
-            yield missing[name]
+            kept.store_backend.dump_item((kept.func_id, kept._get_args_id(*missing[name])), outcome)
+            yield outcome
     finally:
         client.cancel(list(running))
 
 
-def _run_there(n_threads, *call):
-    """Return what `_run` does: by the code and the number of threads of whoever sent it, or not at all."""
-    if call[-1] != CODE:
-        raise RuntimeError(f"a worker has another version of pathemo ({CODE}) than the study ({call[-1]}): "
+def _run_there(n_threads, code, *call):
+    """Return what `_outcome` does: by the code and number of threads of whoever sent it, or not at all."""
+    if code != CODE:
+        raise RuntimeError(f"a worker has another version of pathemo ({CODE}) than the study ({code}): "
                            f"install the same for all, and start its workers again ({Path(__file__).parent})")
     torch.set_num_threads(n_threads)  # sums of floats depend on it
-    return _run(*call)
+    return _outcome(*call)
 
 
-def _run(protocol, target, sources, settings, code):
+def _outcome(name, protocol, target, sources, settings):
     return getattr(transfer, protocol)(target, sources, **settings)
 
 
@@ -295,4 +314,5 @@ def _engine_version():
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
+IN_NAME = ["protocol", "target", "sources", "settings"]  # arguments of `_outcome` that its name stands for
 CODE = _engine_version()  # as it was loaded: files may change under a process that goes on

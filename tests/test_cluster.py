@@ -115,7 +115,7 @@ def test_workers_of_other_code_are_refused(cluster, tmp_path, monkeypatch):
 def test_a_job_has_the_threads_of_its_sender():
     """However many threads a worker was started with, a job has as many as in the process that sent it."""
     torch.set_num_threads(2)
-    study._run_there(1, "from_scratch", TARGET, (), BRIEF | {"steps": 10}, study.CODE)
+    study._run_there(1, study.CODE, "name", "from_scratch", TARGET, (), BRIEF | {"steps": 10})
     assert torch.get_num_threads() == 1
 
 
