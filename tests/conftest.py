@@ -41,6 +41,32 @@ def _own_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def worker():
+    """A process that reads damaged files, for all campaigns of this one."""
+    from worker import Worker  # of tests/campaigns
+
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture(scope="session")
+def forker():
+    """A process that others fork from: it computes nothing itself, since threads do not outlive a fork."""
+    from worker import Worker
+
+    forker = Worker()
+    yield forker
+    forker.close()
+
+
+@pytest.fixture
+def tell(record_property):
+    """Function that puts the counts of a campaign into the summary at the end of the test run."""
+    return lambda name, counts: record_property("campaign", f"{name}: {counts}")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Counts of the campaigns, of all processes, whatever was captured."""
     reports = sum(map(terminalreporter.getreports, ("passed", "failed", "xfailed")), [])
