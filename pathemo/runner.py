@@ -94,8 +94,8 @@ def _read_profile(profile):
         raise ValueError(f"{source}: no notebook {unknown[0]!r} in notebooks/: {', '.join(sorted(known))}")
     if settings["data"] not in ("synthetic", "recorded"):
         raise ValueError(f"{source}: data is synthetic or recorded, not {settings['data']!r}")
-    read = [*settings["reads"], *sum(settings["reads"].values(), [])]
-    if unknown := [name for name in read if name not in [*settings["notebooks"]]]:
+    read = [*settings["reads"], *sum(settings["reads"].values(), [])]  # lists among them have no hash
+    if unknown := [name for name in read if name not in list(settings["notebooks"])]:
         raise ValueError(f"{source}: reads names {unknown}, which the profile does not run")
     for name, parameters in settings["notebooks"].items():
         defaults = _defaults(name)

@@ -77,6 +77,17 @@ def test_the_index_tells_what_was_run(small):
     assert re.search(r'href="01_one.html"><span [^>]*><img alt="An empty plot, naïvely" src="_images/', page)
 
 
+def test_the_findings_open_the_page():
+    """The first figure of the last notebook stands before the list of notebooks, all others after it."""
+    done = {"title": "", "question": "", "digest": "", "current": True, "provenance": {}}
+    figures = {"01_one": {"a.png": "A"}, "02_findings": {"b.png": "B", "c.png": "C"}}
+    notebooks = {name: done | {"figures": of_notebook} for name, of_notebook in figures.items()}
+    text = site.overview({"profile": "small", "data": "recorded"}, notebooks, results="", provenance="")
+    order = ["figures/b.png", "## Notebooks", "figures/a.png", "figures/c.png"]
+    assert sorted(order, key=text.index) == order
+    assert [text.count(part) for part in order] == [1, 1, 1, 1]
+
+
 def test_a_notebooks_page_has_formulas_and_alternative_text(small):
     """Formulas are MathML, which needs no script; what save_figure was told is the picture's alternative."""
     page = (small / "01_one.html").read_text(encoding="utf-8")
