@@ -88,6 +88,8 @@ class Population:
         Genotypes that take the first k places; the others are drawn.
     forced : int array (R, n_layers, F), optional
         Modules that every genotype holds before its `n_active` own ones.
+    immigration : float
+        Probability that a loser's place goes to a genotype drawn anew.
     mutation : dict
         `rate`, `reach` and `edge` of `mutate`.
 
@@ -99,7 +101,8 @@ class Population:
     """
 
     def __init__(
-        self, generators, *, size, n_layers, n_modules, n_active, first=None, forced=None, mutation=()
+        self, generators, *, size, n_layers, n_modules, n_active, first=None, forced=None, immigration=0.0,
+        mutation=(),
     ):  # fmt: skip
         if size < 2:
             raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
@@ -109,14 +112,16 @@ class Population:
         if not 1 <= n_active <= most:
             raise ValueError(f"n_active = {n_active}: beside {self.n_forced} forced ones, 1 to {most} may be")
         self.generators, self.n_modules, self.mutation = generators, n_modules, dict(mutation)
-        own = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
-        self.genotypes = np.array([
-            [_around(random_genotype(generator, **own), held) for _ in range(size)]
-            for generator, held in zip(generators, forced, strict=True)
-        ])  # fmt: skip
+        self.own, self.forced = dict(n_layers=n_layers, n_modules=most, n_active=n_active), forced
+        self.immigration = immigration
+        self.genotypes = np.array([[self._drawn(r) for _ in range(size)] for r in range(len(generators))])
         if first is not None:
             self.genotypes[:, : first.shape[1]] = first[:, :size]
         self.fitness = np.full((len(generators), size), -np.inf)
+
+    def _drawn(self, replica):
+        """Return a genotype drawn anew, around what is forced."""
+        return _around(random_genotype(self.generators[replica], **self.own), self.forced[replica])
 
     def draw(self):
         """Return the two competitors of each replica: places in the population (R, 2), distinct."""
@@ -128,7 +133,7 @@ class Population:
         return self.genotypes[np.arange(len(places)), places]
 
     def settle(self, pairs, fitness):
-        """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner.
+        """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner, or new.
 
         Parameters
         ----------
@@ -142,9 +147,13 @@ class Population:
             first, loser = pair[winner], pair[1 - winner]
             self.fitness[replica, first] = fitness[replica, winner]
             self.fitness[replica, loser] = -np.inf
+            generator = self.generators[replica]
+            if self.immigration and generator.random() < self.immigration:
+                self.genotypes[replica, loser] = self._drawn(replica)
+                continue
             self.genotypes[replica, loser] = mutate(
-                self.genotypes[replica, first], self.generators[replica], n_modules=self.n_modules,
-                n_forced=self.n_forced, **self.mutation,
+                self.genotypes[replica, first], generator, n_modules=self.n_modules, n_forced=self.n_forced,
+                **self.mutation,
             )  # fmt: skip
         return winners
 
@@ -170,8 +179,8 @@ class Evolution(NamedTuple):
 
 def evolve(
     net, task, examples, *, generations, population_size=4, minibatches=50, fitness="train",
-    development=None, first=None, forced=None, rate=None, reach=2, edge="wrap", checkpoint=None,
-    checkpoint_every=10, progress=False, **training,
+    development=None, smoothing=0.0, immigration=0.0, first=None, forced=None, rate=None, reach=2,
+    edge="wrap", checkpoint=None, checkpoint_every=10, progress=False, **training,
 ):  # fmt: skip
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
 
@@ -194,6 +203,11 @@ def evolve(
         which tells paths apart that are all accurate. "dev" is UAR on the rows `development`, speakers held
         out of the training part. To hold them out cost 5 points.
     development : list of R int arrays, optional
+    smoothing : float
+        Weight of what a genotype reached when it last competed, if it did, in its fitness now. Ours.
+    immigration : float
+        Probability that a genotype drawn anew takes the loser's place, not a copy of the winner. Ours, as is
+        what it is for: a population whose paths do not all become alike.
     first : int array (R, k, L, N), optional
         Genotypes that the population starts with, the frozen path for instance; the others are drawn.
     forced : int array (R, L, F), optional
@@ -234,7 +248,8 @@ def evolve(
         raise ValueError("fitness = 'dev' needs the rows of development speakers: development=[...]")
     population = Population(
         net.generators, size=population_size, n_layers=net.n_layers, n_modules=net.n_modules,
-        n_active=net.n_active, first=first, forced=forced, mutation=dict(rate=rate, reach=reach, edge=edge),
+        n_active=net.n_active, first=first, forced=forced, immigration=immigration,
+        mutation=dict(rate=rate, reach=reach, edge=edge),
     )  # fmt: skip
     record = {
         "populations": np.zeros((generations + 1, *population.genotypes.shape), np.int16),
@@ -245,7 +260,8 @@ def evolve(
     record["populations"][0] = population.genotypes
     done, run, frozen = 0, None, net.frozen.cpu().numpy()
     if checkpoint is not None:
-        options = (population_size, minibatches, fitness, development, first, forced, rate, reach, edge)
+        options = (population_size, minibatches, fitness, development, smoothing, immigration, first, forced,
+                   rate, reach, edge)  # fmt: skip
         run = joblib.hash([task, options, training, examples.fingerprint(), net.fingerprint()])
         if Path(checkpoint).exists():
             done = _resume(checkpoint, run, net, population, record)
@@ -260,6 +276,9 @@ def evolve(
             score = -loss if fitness == "loss" else accuracy
             if fitness == "dev":
                 score = _development_uar(net, task, paths, examples, development)
+            if smoothing:
+                last = population.fitness[np.arange(net.n_replicas), pairs[:, competitor]]
+                score = np.where(np.isfinite(last), smoothing * last + (1 - smoothing) * score, score)
             reached[:, competitor] = np.where(stopped, -np.inf, score)
         winners = population.settle(pairs, reached)
         record["populations"][generation + 1] = population.genotypes

@@ -39,11 +39,14 @@ class Examples:
         Of F distinct folds; the last column is 1.
     first : int tensor (R,)
         Where in the table the fold of each replica begins.
+    shape : tuple
+        Of one input: (d,), or (channels, height, width).
     low, high : float tensors (F, d)
         Least and greatest value of each input over the rows of a fold.
     """
 
     def __init__(self, features, labels, rows, *, scaling="rows", device="cpu"):
+        self.shape = np.shape(features)[1:]
         features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
@@ -106,8 +109,8 @@ class Examples:
             drawn.append(rows[order[starts[emotion] + within]])
         return torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
 
-    def disturb(self, x, generators, replicas, *, salt_and_pepper, gaussian_noise):
-        """Add noise to inputs x (r, B, d + 1), in place; see `PathNet.train`. Each replica draws its own."""
+    def disturb(self, x, generators, replicas, *, salt_and_pepper, gaussian_noise, mask):
+        """Disturb inputs x (r, B, d + 1), in place; see `PathNet.train`. Each replica draws its own."""
         clean, shape = x[..., :-1], (x.shape[1], x.shape[2] - 1)
         if gaussian_noise:
             drawn = [generator.standard_normal(shape, dtype=np.float32) for generator in generators]
@@ -116,6 +119,22 @@ class Examples:
             drawn, half = random_bytes(generators, shape).to(self.device), round(salt_and_pepper * BYTE / 2)
             low, high = (extreme[self.fold[replicas], None] for extreme in (self.low, self.high))
             clean.copy_(torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean)))
+        if mask:
+            self._mask(clean.unflatten(2, self.shape), generators, mask)
+
+    def _mask(self, images, generators, mask):
+        """Set a band of rows and one of columns of each image (r, B, channels, height, width) to 0."""
+        for axis in (3, 4):
+            length = images.shape[axis]
+            drawn = np.stack([g.random((2, images.shape[1], 1), np.float32) for g in generators], axis=1)
+            width, start = torch.as_tensor(drawn, device=self.device)
+            width = mask * length * width
+            start = start * (length - width)
+            place = torch.arange(length, device=self.device)
+            band = (place >= start) & (place < start + width)
+            around = [*images.shape[:2], 1, 1, 1]
+            around[axis] = length
+            images.masked_fill_(band.view(around), 0.0)
 
     def fingerprint(self):
         """Return a digest of all that a replica could learn from."""

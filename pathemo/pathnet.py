@@ -190,7 +190,7 @@ class PathNet:
     @torch.inference_mode()
     def train(
         self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam",
-        momentum=0.9, dropout=0.0, salt_and_pepper=0.0, gaussian_noise=0.0, label_smoothing=0.0,
+        momentum=0.9, dropout=0.0, salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.0, label_smoothing=0.0,
         balanced=True, head_only=False,
     ):  # fmt: skip
         """Train the modules on `paths` and the head of `task`; return accuracy and loss over the minibatches.
@@ -220,6 +220,9 @@ class PathNet:
             digits it made the task hard enough to evolve (Fernando et al. 2017); here 0.1 cost 2 points.
         gaussian_noise : float
             Standard deviation of what is added to each input [that of a scaled input is 1]; 0.5 cost 1 to 2.
+        mask : float
+            Greatest share of an image's rows, and of its columns, that one band of each hides with zeros, in
+            each minibatch anew: SpecAugment (Park et al. 2019) for log-mel segments.
         label_smoothing : float
             Share of the goal that is spread evenly over all emotions. No difference seen.
         balanced : bool
@@ -236,7 +239,9 @@ class PathNet:
             raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
         accuracy, loss = np.full((2, self.n_replicas), np.nan)
         labels = torch.as_tensor(examples.labels, device=self.device)
-        noise = dict(salt_and_pepper=salt_and_pepper, gaussian_noise=gaussian_noise)
+        if mask and len(examples.shape) != 3:
+            raise ValueError(f"mask = {mask}: images have rows and columns, {examples.shape} features do not")
+        noise = dict(salt_and_pepper=salt_and_pepper, gaussian_noise=gaussian_noise, mask=mask)
         copies = 4 if optimiser == "adam" else 2 if momentum else 1  # weights, gradients, moments
         for replicas in self._chunks(batch_size, copies):
             mine = self.generators[replicas]

@@ -1,7 +1,7 @@
 """The study's tasks and its grid: which runs there are, side by side, each kept when it is finished.
 
-Settings may be given, or chosen in each fold by that fold's own training speakers. Runs go to processes of
-this machine, or to a Dask cluster.
+Settings are given, or chosen for a target by the other corpora. Runs go to processes of this machine, or to a
+Dask cluster.
 """
 
 import hashlib
@@ -20,10 +20,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from . import cache, faces, metrics, speech, splits, transfer
+from . import cache, faces, metrics, speech, transfer
 
 MEDIA = {"speech": ["audio", "video"], "log-mel": ["audio", "video"], "landmarks": ["landmarks"],
          "hog": ["video", "image"], "crops": ["video", "image"]}
+OF_EVOLUTION = {"population_size", "minibatches", "fitness", "final_share", "frozen_path", "edge", "rate"}
 ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "tasks", "transfer")
 
 
@@ -90,7 +91,7 @@ def sources_for(target, names, tasks):
     return [(name,) for name in others] + (list(permutations(several)) if len(several) > 1 else [])
 
 
-def run(grid, tasks, settings, *, candidates=(), n_jobs=1):
+def run(grid, tasks, settings, *, chosen=None, n_jobs=1):
     """Return the result rows of a grid, and the outcomes of those of its runs whose corpora are here.
 
     Parameters
@@ -101,8 +102,8 @@ def run(grid, tasks, settings, *, candidates=(), n_jobs=1):
         By (name, inputs). A run that needs another corpus gets a row that says so.
     settings : dict
         Keyword arguments of the protocols, the same for all.
-    candidates : list of dict, optional
-        Settings of which each fold takes those that its own training speakers choose, see `chosen`.
+    chosen : dict of dict, optional
+        Settings that take the place of those, from `choose`.
 
     Returns
     -------
@@ -111,89 +112,85 @@ def run(grid, tasks, settings, *, candidates=(), n_jobs=1):
         By run, a member of `grid`.
     """
     absent = {run: [name for name in (run[1], *run[2]) if (name, run[3]) not in tasks] for run in grid}
-    runs = [run for run in grid if not absent[run]]
-    jobs = [(p, tasks[target, i], [tasks[s, i] for s in sources], settings) for p, target, sources, i in runs]
-    finished = chosen(jobs, candidates, n_jobs=n_jobs) if candidates else outcomes_of(jobs, n_jobs=n_jobs)
-    outcomes = dict(zip(runs, finished, strict=True))
+    runs, chosen = [run for run in grid if not absent[run]], chosen or {}
+    jobs = [
+        (run[0], tasks[run[1], run[3]], [tasks[source, run[3]] for source in run[2]],
+         settings | chosen.get(kind(run), {}))
+        for run in runs
+    ]  # fmt: skip
+    outcomes = dict(zip(runs, outcomes_of(jobs, n_jobs=n_jobs), strict=True))
     rows = [outcome.rows for outcome in outcomes.values()]
-    for (protocol, target, sources, inputs), names in absent.items():
+    for run, names in absent.items():
         if names:
-            name = "pathnet_scratch" if protocol is transfer.pathnet and not sources else protocol.__name__
+            protocol, target, inputs = kind(run)
             reason = f"{', '.join(names)} ({inputs}) not found, see data/README.md"
-            key = dict(protocol=name, source="+".join(sources), target=target, inputs=inputs)
+            key = dict(protocol=protocol, source="+".join(run[2]), target=target, inputs=inputs)
             rows.append(metrics.not_run_rows(reason, **key))
-    return pd.concat(rows, ignore_index=True), outcomes
+    return pd.concat(rows, ignore_index=True) if rows else metrics.not_run_rows("").iloc[:0], outcomes
 
 
-def chosen(jobs, candidates, *, n_folds=3, n_jobs=1):
-    """Return the outcome of each job, every fold with the settings that its training speakers choose.
+def kind(run):
+    """Return what of a run may have settings of its own: protocol, as rows name it, target and inputs."""
+    protocol, target, sources, inputs = run
+    name = "pathnet_scratch" if protocol is transfer.pathnet and not sources else protocol.__name__
+    return name, target, inputs
 
-    Within the training part of a fold, the protocol learns two of three groups of speakers and is tested on
-    the third, in turn, with each candidate and the first seed. The candidate with the highest UAR, mean over
-    those speakers, is the fold's; then it learns the whole training part, with all seeds. Speakers of the
-    test part take no part in the choice.
+
+def choose(grid, tasks, settings, space, *, n_jobs=1):
+    """Return the settings that the other corpora choose for each protocol and target, and what was tried.
+
+    No clip of a target has a part in the choice of its settings. Each other corpus is learned and tested on
+    its own folds, from what corpora are left as one pooled source, with the first seed. One setting is tried
+    after the other, and a value is kept that has the highest UAR so far: the mean over those corpora of the
+    mean over their speakers.
 
     Parameters
     ----------
-    jobs : list of (protocol, target, sources, settings)
-        As in `outcomes_of`.
-    candidates : list of dict
-        Settings that take the place of those of the job. They must leave the shape of paths as it is.
-    n_folds : int
-        Groups of training speakers, as many as there are speakers if those are fewer.
+    grid, tasks, settings
+        As in `run`. Tasks without folds take no part.
+    space : dict of list
+        By setting, its values; the search starts with the first of each, and ends there where no other
+        corpora are here to choose.
 
     Returns
     -------
-    outcomes : list of Outcome
-        `choice` is a row a fold and candidate: fold, candidate (its place), development (UAR), chosen.
+    chosen : dict of dict
+        By the `kind` of a run: protocol, target, inputs.
+    trials : DataFrame
+        Columns protocol, target, inputs, setting, value, development (UAR).
     """
-    trials = [
-        (protocol, _inner(target, n_folds), sources, settings | candidate | {"seeds": settings["seeds"][:1]})
-        for protocol, target, sources, settings in jobs for candidate in candidates
-    ]  # fmt: skip
-    tried = iter(list(outcomes_of(trials, n_jobs=n_jobs)))
-    choices = [_choice([next(tried).rows for _ in candidates]) for _ in jobs]
-    finals = [
-        (protocol, _with_folds(target, part["fold"]), sources, settings | candidates[number])
-        for (protocol, target, sources, settings), choice in zip(jobs, choices, strict=True)
-        for number, part in choice[choice["chosen"]].groupby("candidate")
-    ]
-    finished = outcomes_of(finals, n_jobs=n_jobs)
-    outcomes = []
-    for (_, target, _, settings), choice in zip(jobs, choices, strict=True):
-        parts = [next(finished) for _ in range(choice.loc[choice["chosen"], "candidate"].nunique())]
-        posteriors = parts[0].posteriors
-        for part in parts[1:]:
-            posteriors = np.where(np.isnan(posteriors), part.posteriors, posteriors)
-        protocol, source = parts[0].rows.loc[0, ["protocol", "source"]]
-        rows = transfer.score(target, posteriors, settings["seeds"], protocol=protocol, source=source)
-        outcomes.append(transfer.Outcome(rows, posteriors, choice=choice, parts=tuple(parts)))
-    return outcomes
+    runs = {kind(run): run for run in grid if run[1::2] in tasks}
+    chosen = {key: {setting: values[0] for setting, values in space.items()} for key in runs}
+    first, best, trials = {"seeds": settings["seeds"][:1]}, dict.fromkeys(runs, 0.0), []
+    changes = [(setting, value) for setting, values in space.items() for value in values[1:]]
+    for setting, value in [("start", None), *changes] if changes else []:
+        change = {} if setting == "start" else {setting: value}
+        keys, jobs = [], []
+        for key, (protocol, target, sources, inputs) in runs.items():
+            if setting in OF_EVOLUTION and not key[0].startswith("pathnet"):
+                continue
+            others = {n: t for (n, i), t in tasks.items() if i == inputs and n != target and t.folds}
+            for name, other in others.items():
+                left = [task for n, task in others.items() if n != name] if sources else []
+                if left or not sources:
+                    source = [transfer.pooled(left)] if left else []
+                    jobs.append((protocol, other, source, settings | chosen[key] | change | first))
+                    keys.append(key)
+        reached = {}
+        for key, outcome in zip(keys, outcomes_of(jobs, n_jobs=n_jobs), strict=True):
+            reached.setdefault(key, []).append(_mean_uar(outcome.rows))
+        for key, of_corpora in reached.items():
+            development = np.mean(of_corpora)
+            trials.append((*key, setting, value, development))
+            if development > best[key]:
+                best[key] = development
+                chosen[key] |= change
+    columns = ["protocol", "target", "inputs", "setting", "value", "development"]
+    return chosen, pd.DataFrame(trials, columns=columns)
 
 
-def _inner(target, n_folds):
-    """Return the task with folds of each fold's training speakers: "3/1" is the first of fold "3"."""
-    folds = []
-    for fold in target.folds:
-        speakers = pd.DataFrame({"speaker": target.speaker[fold.train]})
-        inner = splits.speaker_folds(speakers, min(n_folds, speakers["speaker"].nunique()), seed=0)
-        folds += [splits.Fold(f"{fold.name}/{part.name}", fold.train[part.train], fold.train[part.test])
-                  for part in inner]  # fmt: skip
-    return target._replace(folds=tuple(folds))
-
-
-def _with_folds(target, names):
-    return target._replace(folds=tuple(fold for fold in target.folds if fold.name in set(names)))
-
-
-def _choice(rows):
-    """Return which candidate each fold chooses, from the rows of each candidate's trial."""
-    rows = pd.concat(rows, keys=range(len(rows)), names=["candidate"]).reset_index("candidate")
-    rows = rows[rows["metric"].eq("uar") & rows["speaker"].ne("all")]
-    fold = rows["fold"].str.rpartition("/")[0].rename("fold")
-    development = rows.groupby([fold, "candidate"])["value"].mean().rename("development").reset_index()
-    best = development.groupby("fold")["development"].idxmax()
-    return development.assign(chosen=development.index.isin(best))
+def _mean_uar(rows):
+    return rows.loc[rows["metric"].eq("uar") & rows["speaker"].ne("all"), "value"].mean()
 
 
 def outcomes_of(jobs, *, n_jobs=1):

@@ -36,8 +36,6 @@ class Outcome(NamedTuple):
     frozen: np.ndarray | None = None  # (n_seeds, n_folds, L, M) the modules that the sources froze
     history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.evolution.Evolution`
     memory: pd.DataFrame | None = None  # result rows on the sources, before and after the target was learned
-    choice: pd.DataFrame | None = None  # of settings, see `pathemo.study.chosen`; what follows is in `parts`
-    parts: tuple = ()  # outcomes of the folds that chose the same
 
     def frozen_share(self):
         """Return which share of the target's paths lies on frozen modules, and what chance would give."""
@@ -122,8 +120,8 @@ def baseline(target, sources=(), *, model, protocol):
 def _study(
     protocol, target, sources, *, evolving, head_only=False, zero_shot=False, seeds=(0, 1, 2), steps=1000,
     n_layers=3, n_modules=10, n_active=3, width=20, combine="sum", minibatches=25, population_size=4,
-    fitness="train", final_share=0.0, frozen_path="free", head="new", fresh=1.0, edge="wrap", rate=None,
-    progress=False, device="cpu", **training,
+    fitness="train", smoothing=0.0, immigration=0.0, final_share=0.0, frozen_path="free", head="new",
+    fresh=1.0, edge="wrap", rate=None, progress=False, device="cpu", **training,
 ):  # fmt: skip
     """Learn the sources and then the target, in one stack a stage.
 
@@ -154,8 +152,8 @@ def _study(
     fresh : float
         What modules that are drawn anew after a source are multiplied by. With "forced" and "shared" and a
         small one, the target starts as what the sources taught.
-    edge, rate
-        Of mutations, see `evolve`.
+    smoothing, immigration, edge, rate
+        See `evolve`.
     **training
         Passed to `PathNet.train`.
     """
@@ -200,7 +198,8 @@ def _study(
             deciding = Examples(task.features, labels, rows, device=device)
         evolution = evolve(
             net, task.name, deciding, generations=generations, minibatches=minibatches, fitness=fitness,
-            development=held_out, population_size=population_size, edge=edge, rate=rate, progress=progress,
+            development=held_out, smoothing=smoothing, immigration=immigration,
+            population_size=population_size, edge=edge, rate=rate, progress=progress,
             first=np.stack(before, axis=1) if before and frozen_path == "seeded" else None,
             forced=before[-1] if before and frozen_path == "forced" else None, **training,
         )  # fmt: skip

@@ -212,6 +212,33 @@ def test_fitness_may_be_the_loss(monkeypatch):
     assert (fitness.ravel() == -np.stack(losses, axis=1).ravel()).all()
 
 
+def test_fitness_remembers_what_a_genotype_reached(monkeypatch):
+    """With smoothing, a genotype's second tournament counts with its first; the first counts alone."""
+    net, examples = task([7])
+    reached = iter([np.array([accuracy]) for accuracy in (0.2, 0.4, 0.8, 0.8)])
+    monkeypatch.setattr(net, "train", lambda *a, **k: (next(reached), np.zeros(1)))
+    history = evolve(net, "a", examples, generations=2, population_size=2, smoothing=0.25).history
+    assert history.loc[0, ["fitness_first", "fitness_second"]].tolist() == [0.2, 0.4]
+    second = history.loc[1, ["genotype_first", "genotype_second"]].tolist()
+    again = second.index(history.loc[0, "genotype_second"])
+    fitness = history.loc[1, ["fitness_first", "fitness_second"]].tolist()
+    assert fitness[again] == pytest.approx(0.25 * 0.4 + 0.75 * 0.8) and fitness[1 - again] == 0.8
+
+
+def test_with_immigration_losers_are_drawn_anew():
+    """Paths stay apart where losers become new genotypes, which keep what is forced."""
+    forced = np.tile([[6]], (1, 3, 1))
+    both = []
+    for immigration in (0.0, 1.0):
+        options = dict(size=8, **SHAPE, forced=forced, immigration=immigration)
+        those = Population([np.random.default_rng(0)], **options)
+        for _ in range(100):
+            those.settle(those.draw(), np.array([[0.0, 1.0]]))
+        assert (those.genotypes[..., 0] == 6).all()
+        both.append(len(np.unique(those.genotypes[0], axis=0)))
+    assert both[0] < both[1] == 8
+
+
 def test_a_stopped_replica_has_no_further_rows():
     """The others have all of theirs."""
     net, examples = task()

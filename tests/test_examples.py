@@ -85,6 +85,22 @@ def test_features_that_are_not_finite_are_named():
         Examples(features, LABELS, PARTS)
 
 
+def test_a_mask_hides_one_band_of_rows_and_one_of_columns():
+    """All channels are hidden alike, the bands' widths vary up to the share, and each image has its own."""
+    images = np.ones((4, 2, 20, 30), np.float32)
+    examples = Examples(images, np.arange(4) % 2, [np.arange(4)] * 2, scaling=None)
+    x = examples.inputs(np.tile(np.arange(4), (2, 50)))
+    generators = [np.random.default_rng(seed) for seed in (0, 1)]
+    examples.disturb(x, generators, slice(0, 2), salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.5)
+    seen = x[..., :-1].unflatten(2, examples.shape).flatten(0, 1).numpy()
+    assert (x[..., -1] == 1).all() and (seen[:, 0] == seen[:, 1]).all()
+    hidden = [~seen[:, 0].any(axis=2), ~seen[:, 0].any(axis=1)]  # (400, 20) rows and (400, 30) columns
+    np.testing.assert_array_equal(seen[:, 0] == 0, hidden[0][:, :, None] | hidden[1][:, None])
+    for bands, length in zip(hidden, (20, 30), strict=True):
+        assert (np.abs(np.diff(np.pad(bands, ((0, 0), (1, 1))).astype(int))).sum(axis=1) <= 2).all()
+        assert set(bands.sum(axis=1)) == {*range(length // 2 + 1)}
+
+
 def test_fingerprint_tells_examples_apart():
     """Other features, labels or rows have another digest; equal ones the same."""
     own = Examples(FEATURES, LABELS, PARTS).fingerprint()

@@ -100,54 +100,50 @@ def test_a_stopped_study_goes_on(tmp_path, monkeypatch):
     assert len(list(study.outcomes_of(SEVERAL))) == len(SEVERAL) == finished + len(computed)
 
 
-def test_each_fold_chooses_by_its_own_training_speakers(tmp_path, monkeypatch):
-    """Of a candidate that learns and one that does not, each fold takes the first, and learns with it whole.
+def test_a_target_has_no_part_in_the_choice_of_its_settings(tmp_path, monkeypatch):
+    """Trials learn and test the other corpora alone, with one seed; what they choose, the target learns with.
 
-    No trial has a test speaker of its fold, on either side, and what is reported is that of the settings.
+    A rate of zero learns nothing and is given up, a worse width is not taken. One setting is tried after the
+    other, those of evolution only where a path evolves.
     """
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    seen = []
-
-    def watching(jobs, **options):
-        seen.append(jobs)
-        return outcomes_of(jobs, **options)
-
-    outcomes_of = study.outcomes_of
-    monkeypatch.setattr(study, "outcomes_of", watching)
-    candidates = [{"learning_rate": 0.0}, {"learning_rate": 0.01}]
-    grid = [(fine_tune, "target", ("near",), "plain"), (pathnet, "lost", (), "plain")]
-    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
-    rows, outcomes = study.run(grid, tasks, BRIEF, candidates=candidates)
-    trials, finals = seen
-    tested = {fold.name: set(TARGET.speaker[fold.test]) for fold in TARGET.folds}
-    for _, target, _, settings in trials:
-        assert settings["seeds"] == BRIEF["seeds"][:1] and len(target.folds) == 3 * 2
-        for fold in target.folds:
-            sides = [set(TARGET.speaker[side]) for side in (fold.train, fold.test)]
-            assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & tested[fold.name.split("/")[0]]
-    [(_, target, _, settings)] = finals
-    assert [fold.name for fold in target.folds] == list(tested) and settings == BRIEF | candidates[1]
-    outcome = outcomes[grid[0]]
-    chosen = outcome.choice.query("chosen")
-    assert chosen["candidate"].eq(1).all() and chosen["fold"].tolist() == list(tested)
-    known = fine_tune(TARGET, (NEAR,), **settings)
-    pd.testing.assert_frame_equal(outcome.rows, known.rows)
-    assert (outcome.posteriors == known.posteriors).all()
-    assert rows["note"].ne("").sum() == 1
+    seen, outcomes_of = [], study.outcomes_of
+    monkeypatch.setattr(study, "outcomes_of", lambda jobs, **o: seen.extend(jobs) or outcomes_of(jobs, **o))
+    others = {name: TARGET._replace(name=name) for name in ("one", "two")}
+    tasks = {(task.name, "plain"): task for task in (TARGET, *others.values(), NEAR._replace(folds=()))}
+    space = {"learning_rate": [0.0, 0.01], "width": [8, 1], "population_size": [2, 4]}
+    grid = [(p, "target", ("one",), "plain") for p in (fine_tune, pathnet)]
+    grid += [(from_scratch, "target", (), "plain"), (pathnet, "target", (), "plain")]
+    chosen, trials = study.choose([*grid, (pathnet, "lost", (), "plain")], tasks, BRIEF, space)
+    for protocol, target, sources, settings in seen:
+        assert target.name in others and settings["seeds"] == BRIEF["seeds"][:1]
+        assert [source.name for source in sources] in ([], [name for name in others if name != target.name])
+        assert settings["population_size"] == 2 or protocol is pathnet
+    assert list(chosen) == [study.kind(run) for run in grid]
+    assert all((of["learning_rate"], of["width"]) == (0.01, 8) for of in chosen.values())
+    assert trials["protocol"].value_counts().to_dict() == {
+        "fine_tune": 3, "from_scratch": 3, "pathnet": 4, "pathnet_scratch": 4}  # fmt: skip
+    reached = [_mean_uar(from_scratch(t, **seen[0][3] | {"learning_rate": 0.01})) for t in others.values()]
+    row = trials.query("protocol == 'from_scratch' and setting == 'learning_rate'")
+    assert row["development"].item() == pytest.approx(np.mean(reached))
+    rows, outcomes = study.run(grid[:1], tasks, BRIEF, chosen=chosen)
+    known = fine_tune(TARGET, (others["one"],), **BRIEF | chosen["fine_tune", "target", "plain"])
+    assert (outcomes[grid[0]].posteriors == known.posteriors).all()
+    pd.testing.assert_frame_equal(rows, known.rows)
 
 
-def test_folds_that_choose_differently_make_one_outcome(tmp_path, monkeypatch):
-    """Each fold's posteriors are those of the settings that it chose."""
+def test_without_other_corpora_the_first_values_are_taken(tmp_path, monkeypatch):
+    """Of two corpora none is left to be a source; a protocol that needs none is chosen by the other one."""
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    candidates = [{"width": 8}, {"width": 4}]
-    monkeypatch.setattr(study, "_choice", lambda rows: pd.DataFrame(
-        {"fold": [f.name for f in TARGET.folds], "candidate": [0, 1, 0], "chosen": True}))
-    [outcome] = study.chosen([(from_scratch, TARGET, (), BRIEF)], candidates)
-    whole = [from_scratch(TARGET, **BRIEF | candidate) for candidate in candidates]
-    for fold, candidate in zip(TARGET.folds, (0, 1, 0), strict=True):
-        expected = whole[candidate].posteriors[:, fold.test]
-        assert abs(outcome.posteriors[:, fold.test] - expected).max() < 1e-5
-    assert [len(part.rows["fold"].unique()) for part in outcome.parts] == [3, 2]  # with "all"
+    tasks = {(task.name, "plain"): task for task in (TARGET, TARGET._replace(name="one"))}
+    grid = [(fine_tune, "target", ("one",), "plain"), (from_scratch, "target", (), "plain")]
+    chosen, trials = study.choose(grid, tasks, BRIEF, {"learning_rate": [0.0, 0.01]})
+    assert [of["learning_rate"] for of in chosen.values()] == [0.0, 0.01]
+    assert set(trials["protocol"]) == {"from_scratch"}
+
+
+def _mean_uar(outcome):
+    return outcome.rows.query("metric == 'uar' and speaker != 'all'")["value"].mean()
 
 
 def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
