@@ -32,7 +32,7 @@ $(INSTALLED): environment.yml
 	  exit 1; }
 	@touch $@
 
-reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora) or paper, PATHEMO_DATA=<recordings>
+reports: $(INSTALLED)  ## run the notebooks: PROFILE=quick (synthetic corpora), paper or long, PATHEMO_DATA=<recordings>
 	@$(PYTHON) -m pathemo run $(PROFILE)
 
 # Three things are tested, each with one thread a process so that two processes share two cores:

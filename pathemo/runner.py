@@ -69,8 +69,8 @@ def run(profile, *, only=None, force=False):
     return folder / "index.html"
 
 
-def _read_profile(profile):
-    """Settings of a profile, its name and folder among them, parameters checked against the notebooks'."""
+def _yaml(profile):
+    """Content of a profile's file: a dict, empty if it holds anything else."""
     source = f"reports/{profile}.yaml"
     valid = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
     if profile not in valid:
@@ -79,8 +79,24 @@ def _read_profile(profile):
         found = yaml.safe_load((project() / source).read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as problem:
         raise ValueError(f"{source} is damaged or no YAML: {problem}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _read_profile(profile):
+    """Settings of a profile, its name and folder among them, parameters checked against the notebooks'.
+
+    What a profile `extends` gives its data, threads, and the parameters of the notebooks that both name.
+    """
+    source, found = f"reports/{profile}.yaml", _yaml(profile)
     kinds = {"data": str, "threads": int, "notebooks": dict, "reads": dict}
-    settings = {"threads": 1, "reads": {}} | (found if isinstance(found, dict) else {})
+    if base := found.pop("extends", None):
+        given = _yaml(base)
+        own = found.get("notebooks")
+        for name in own if isinstance(own, dict) else ():
+            if isinstance(own[name], dict):
+                own[name] = given.get("notebooks", {}).get(name, {}) | own[name]
+        found = {name: given[name] for name in ("data", "threads") if name in given} | found
+    settings = {"threads": 1, "reads": {}} | found
     if set(settings) != set(kinds):
         there = ", ".join(map(str, settings))
         raise ValueError(f"{source} has {there}: needs data, notebooks, perhaps threads, reads")

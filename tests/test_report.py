@@ -382,6 +382,24 @@ def test_results_table_says_what_was_not_run():
     assert report.results_table(rows, row=["target", "inputs"]).shape == (2, 4)
 
 
+def test_a_profile_extends_another(project):
+    """It has the other's parameters but for its own, and the notebooks that it names itself."""
+    for name in ("00_zero", "01_one", "02_two"):
+        write_notebook(name, parameters="seed = 0\nsteps = 1")
+    write_profile({"00_zero": {}, "01_one": {"seed": 3, "steps": 5}, "02_two": {"seed": 6}}, threads=2)
+    more = {"extends": "small", "notebooks": {"01_one": {"seed": 4}, "02_two": {}}}
+    Path("reports/more.yaml").write_text(yaml.safe_dump(more))
+    settings = runner._read_profile("more")
+    assert settings["notebooks"] == {"01_one": {"seed": 4, "steps": 5}, "02_two": {"seed": 6}}
+    assert (settings["data"], settings["threads"], settings["reads"]) == ("synthetic", 2, {})
+    Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"extends": "smal"}))
+    with pytest.raises(ValueError, match="no profile 'smal'"):
+        runner._read_profile("more")
+    Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"notebooks": {"01_one": [1]}}))
+    with pytest.raises(ValueError, match="reports/more.yaml: 01_one is of another kind"):
+        runner._read_profile("more")
+
+
 def test_readme_table_follows_the_paper_profile(project):
     """`readme` writes the table between the markers; `check` only tells, and passes after it."""
     folder = project / "reports" / "paper" / "rows"
