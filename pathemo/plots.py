@@ -26,6 +26,7 @@ PROTOCOL_COLORS |= {"fine_tune_shared": "#8F5A00", "pathnet_shared": "#00315C",
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
 PATH_COLOR, FROZEN_COLOR, IDLE_COLOR, GREY = PROTOCOL_COLORS["pathnet"], "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
+OVER_REPLICAS = {"errorbar": "sd", "color": PATH_COLOR, "linewidth": 2}
 # Type of report size: `plt.rcParams.update(plots.STYLE)`
 STYLE = {"font.size": 11, "axes.titlesize": 12, "axes.titlelocation": "left", "axes.spines.top": False,
          "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200}
@@ -40,12 +41,7 @@ def panels(n_rows, n_columns=1, *, width=6, height=4):
 def plot_path(path, *, n_modules, frozen=None, ax=None):
     """A path through the network, layers left to right: outlined modules are active, filled ones frozen.
 
-    Parameters
-    ----------
-    path : array of int (n_layers, n_active)
-        The active modules of each layer.
-    frozen : array of bool (n_layers, n_modules), optional
-        True where a module is frozen.
+    `path` (n_layers, n_active) holds the active modules; `frozen` (n_layers, n_modules) is True or False.
     """
     active = _active(path, n_modules)
     frozen = np.zeros_like(active) if frozen is None else np.asarray(frozen, dtype=bool)
@@ -61,13 +57,8 @@ def plot_path(path, *, n_modules, frozen=None, ax=None):
 
 
 def plot_population(genotypes, *, n_modules, legend=True, ax=None):
-    """All paths of a population at once: the more of them use a module or a link, the stronger it is drawn.
-
-    Parameters
-    ----------
-    genotypes : array of int (population_size, n_layers, n_active)
-    """
-    active = np.stack([_active(path, n_modules) for path in genotypes]).astype(float)
+    """Paths (population_size, n_layers, n_active): the more use a module or link, the stronger it is drawn."""
+    active = _active(genotypes, n_modules).astype(float)
     use = active.mean(axis=0)
     ax = _network(use.shape, ax)
     _links(use, np.einsum("plm,plk->lmk", active[:, :-1], active[:, 1:]) / len(active), ax, width=5)
@@ -79,12 +70,7 @@ def plot_population(genotypes, *, n_modules, legend=True, ax=None):
 
 
 def browse_populations(populations, *, n_modules):
-    """A slider over the generations, with the population's paths of each; for JupyterLab, which it needs.
-
-    Parameters
-    ----------
-    populations : array of int (generations + 1, population_size, n_layers, n_active)
-    """
+    """A slider over `populations` (generations + 1, population_size, n_layers, n_active), in JupyterLab."""
     from ipywidgets import IntSlider, interact  # slow to load, and only needed here
 
     def show(generation):
@@ -97,16 +83,14 @@ def browse_populations(populations, *, n_modules):
 def plot_module_use(populations, *, n_modules, frozen=None, ax=None):
     """How many paths of the population use each module (rows), after each generation (columns).
 
-    Parameters
-    ----------
-    populations : array of int (generations + 1, population_size, n_layers, n_active)
-    frozen : array of bool (n_layers, n_modules), optional
-        Frozen modules get a mark before their row.
+    `populations` is (generations + 1, population_size, n_layers, n_active). Modules that are `frozen`
+    (n_layers, n_modules) get a mark before their row.
     """
-    use = [np.mean([_active(path, n_modules) for path in paths], axis=0).ravel() for paths in populations]
-    n_layers = populations.shape[2]
+    use = _active(populations, n_modules).mean(axis=1)
+    n_layers = use.shape[1]
     ax = _axes(ax, 7, 0.12 * n_layers * n_modules + 1.5)
-    mesh = ax.imshow(np.transpose(use), aspect="auto", cmap=SHADES, vmin=0, vmax=1, interpolation="none")
+    use = use.reshape(len(use), -1).T
+    mesh = ax.imshow(use, aspect="auto", cmap=SHADES, vmin=0, vmax=1, interpolation="none")
     ax.figure.colorbar(mesh, ax=ax, label="share of paths", format=PercentFormatter(1))
     ax.hlines(np.arange(1, n_layers) * n_modules - 0.5, *ax.get_xlim(), color=GREY, linewidth=1)
     ax.set_yticks((np.arange(n_layers) + 0.5) * n_modules - 0.5, [f"layer {n + 1}" for n in range(n_layers)])
@@ -122,16 +106,10 @@ def plot_module_use(populations, *, n_modules, frozen=None, ax=None):
 def plot_reuse(history, *, chance, ax=None):
     """Share of frozen modules on the winning paths over the generations: mean over replicas, band of one sd.
 
-    Parameters
-    ----------
-    history : DataFrame
-        As of `evolve`.
-    chance : float
-        The share of all modules that are frozen.
+    `history` is as of `evolve`, `chance` the share of all modules that are frozen.
     """
     ax = _axes(ax, 7, 4)
-    look = {"errorbar": "sd", "color": PATH_COLOR, "linewidth": 2}
-    sns.lineplot(history, x="generation", y="frozen_share", ax=ax, **look)
+    sns.lineplot(history, x="generation", y="frozen_share", ax=ax, **OVER_REPLICAS)
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
     ax.set(ylabel="frozen modules on winning paths", ylim=(0, 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -140,29 +118,17 @@ def plot_reuse(history, *, chance, ax=None):
 
 
 def plot_fitness(history, *, ax=None):
-    """Fitness of the winners over the generations: mean over replicas, band of one standard deviation.
-
-    Parameters
-    ----------
-    history : DataFrame
-        As of `evolve`.
-    """
+    """Fitness of the winners in a `history` of `evolve`: mean over replicas, band of one standard deviation."""
     winners = history.assign(fitness=history[["fitness_first", "fitness_second"]].max(axis="columns"))
     ax = _axes(ax, 7, 4)
-    sns.lineplot(winners, x="generation", y="fitness", errorbar="sd", color=PATH_COLOR, linewidth=2, ax=ax)
+    sns.lineplot(winners, x="generation", y="fitness", ax=ax, **OVER_REPLICAS)
     ax.set(ylabel="fitness of the winner",
            title=f"mean ± standard deviation of {history['replica'].nunique()} replicas")
     return ax
 
 
 def plot_confusion(counts, *, ax=None):
-    """Confusion: rows are the truth, in whole percents of the row, with the clips below.
-
-    Parameters
-    ----------
-    counts : DataFrame (K, K)
-        Clips, as of `metrics.confusion`.
-    """
+    """Confusion (K, K) as of `metrics.confusion`: rows are the truth, in percents of the row, clips below."""
     ax = _axes(ax, 0.75 * len(counts) + 1.8, 0.7 * len(counts) + 1.4)
     share = 100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)
     sns.heatmap(share, annot=True, fmt=".0f", annot_kws={"va": "bottom"}, vmin=0, vmax=100, cmap=SHADES,
@@ -178,12 +144,8 @@ def plot_confusion(counts, *, ax=None):
 def plot_comparison(rows, *, chance, metric="uar", ax=None):
     """A metric by protocol: a dot a speaker, thin lines that join a speaker's dots, mean and 95 % interval.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Result rows; as a rule those of one target. A dot is the mean of a speaker's rows, over the seeds.
-    chance : float
-        What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
+    `rows` are result rows, as a rule of one target; a dot is the mean of a speaker's over the seeds. `chance`
+    is what guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
     """
     table = metrics.summary(rows, ["protocol"], metric=metric)
     rank = {protocol: place for place, protocol in enumerate(PROTOCOL_COLORS)}
@@ -221,19 +183,12 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
 def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
     """UAR over the number of training speakers, a line a protocol: mean over test speakers, 95 % interval.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Result rows of one target, whose `inputs` end in ", k training speakers", or have all of them.
-    chance : float
-    unit : str
-        What is counted, if it is not training speakers: "steps", for instance.
+    `rows` are result rows of one target whose `inputs` end in ", k training speakers", or have all of them.
+    `unit` is what is counted, if it is not training speakers: "steps", for instance.
     """
     table = metrics.summary(rows, ["protocol", "inputs"])
     count = table["inputs"].str.extract(rf"(\d+) {unit}")[0].astype(float)
-    labels = [f"{k:.0f}" for k in sorted(count.dropna().unique())]
-    labels += ["all"] if count.isna().any() else []
-    table["place"] = [labels.index("all" if np.isnan(k) else f"{k:.0f}") for k in count]
+    table["place"], counts = pd.factorize(count, sort=True, use_na_sentinel=False)
     ax = _axes(ax, 6.5, 4.5)
     shown = [protocol for protocol in PROTOCOL_COLORS if protocol in set(table["protocol"])]
     for shift, protocol in zip(np.linspace(-0.15, 0.15, len(shown)), shown, strict=True):
@@ -242,7 +197,7 @@ def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
         ax.errorbar(of_protocol["place"] + shift, of_protocol["mean"], spread, fmt="o-", capsize=3,
                     color=PROTOCOL_COLORS[protocol], label=protocol)
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
-    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xticks(range(len(counts)), ["all" if np.isnan(k) else f"{k:.0f}" for k in counts])
     ax.set(xlabel=unit, ylabel="UAR [%]")
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.legend(frameon=False, fontsize="small")
@@ -252,10 +207,7 @@ def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
 def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
     """Gain by source (rows) and target (columns), in points, each with its 95 % interval.
 
-    Parameters
-    ----------
-    differences : DataFrame
-        As of `metrics.paired_difference(..., by=["source", "target"])`.
+    `differences` are as of `metrics.paired_difference(..., by=["source", "target"])`.
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
     texts = [f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]" for gain, low, high in points.to_numpy()]
@@ -274,11 +226,8 @@ def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [p
 def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
     """Effects with their 95 % intervals, one below the other: blue is above zero, red below, grey undecided.
 
-    Parameters
-    ----------
-    effects : DataFrame
-        Columns difference, low, high, as of `metrics.paired_difference`, and two levels of the index: what
-        was compared, a line each, and the kind of inputs, filled and hollow dots.
+    `effects` has columns difference, low, high, as of `metrics.paired_difference`, and two levels of the
+    index: what was compared, a line each, and the kind of inputs, filled and hollow dots.
     """
     names, kinds = (list(dict.fromkeys(effects.index.get_level_values(level))) for level in (0, 1))
     ax = _axes(ax, 9, 0.34 * len(names) + 1.2)
@@ -307,10 +256,9 @@ def _legend_below(ax, handles):
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=len(handles), frameon=False)
 
 
-def _active(path, n_modules):
-    active = np.zeros((len(path), n_modules), dtype=bool)
-    np.put_along_axis(active, np.asarray(path), True, axis=1)
-    return active
+def _active(paths, n_modules):
+    # (..., n_layers, n_active) to (..., n_layers, n_modules)
+    return (np.asarray(paths)[..., None] == np.arange(n_modules)).any(axis=-2)
 
 
 # The one geometry of networks: layers 4 apart from left to right, modules 1 apart from the top, radius 0.33.
