@@ -57,7 +57,10 @@ def plot_path(path, *, n_modules, frozen=None, ax=None):
 
 
 def plot_population(genotypes, *, n_modules, legend=True, ax=None):
-    """Paths (population_size, n_layers, n_active): the more use a module or link, the stronger it is drawn."""
+    """All paths of a population at once: the more of them use a module or a link, the stronger it is drawn.
+
+    `genotypes` is (population_size, n_layers, n_active).
+    """
     active = _active(genotypes, n_modules).astype(float)
     use = active.mean(axis=0)
     ax = _network(use.shape, ax)
@@ -118,7 +121,7 @@ def plot_reuse(history, *, chance, ax=None):
 
 
 def plot_fitness(history, *, ax=None):
-    """Fitness of the winners in a `history` of `evolve`: mean over replicas, band of one standard deviation."""
+    """Fitness of the winners in a history of `evolve`: mean over replicas, band of one standard deviation."""
     winners = history.assign(fitness=history[["fitness_first", "fitness_second"]].max(axis="columns"))
     ax = _axes(ax, 7, 4)
     sns.lineplot(winners, x="generation", y="fitness", ax=ax, **OVER_REPLICAS)

@@ -364,7 +364,7 @@ class Detector:
 def test_yunet_takes_the_place_of_the_cascade(monkeypatch, tmp_path):
     """Its boxes come back in shares of the shorter side (120 pixels), those that are too small left out."""
     detection._yunet.cache_clear()
-    monkeypatch.setattr(corpora, "yunet", lambda: tmp_path / "model.onnx")
+    monkeypatch.setattr(detection, "model", lambda name: tmp_path / "model.onnx")
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Detector())
     boxes = faces.find(np.zeros((720, 1280), np.uint8), detector="yunet")
     np.testing.assert_allclose(boxes, [[30 / 120, 40 / 120, 60 / 120, 80 / 120]], rtol=1e-6)

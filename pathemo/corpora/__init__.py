@@ -4,9 +4,8 @@
 `overview` shows what is there. data/README.md tells origin, licence and expected tree of each.
 """
 
-from .fetching import fetch, model, yunet
+from .fetching import fetch, model
 from .reading import CORPORA, data_root, found, load, overview
 from .tables import from_table
 
-__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "load", "model", "overview",
-           "yunet"]
+__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "load", "model", "overview"]

@@ -1,7 +1,6 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
 import errno
-import functools
 import lzma
 import re
 import shutil
@@ -89,9 +88,6 @@ def model(name, root=None):
     if pooch.file_hash(path, algorithm) != digest:
         raise ValueError(f"{path} is not the published model: take it away and fetch it anew; {way_out}")
     return path
-
-
-yunet = functools.partial(model, "yunet")
 
 
 def fetch_model(name, root=None):

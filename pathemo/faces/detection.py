@@ -15,6 +15,7 @@ import pooch
 from scipy import ndimage
 
 from .. import cache
+from ..corpora import model
 from .pictures import frames, picture
 
 CASCADE = cv2.data.haarcascades + "haarcascade_frontalface_default.xml"
@@ -31,21 +32,13 @@ CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("det
 
 
 def find(image, *, detector="haar", smallest=1 / 5, step=1.1):
-    """Boxes (n_faces, 4) of all faces in a picture, the largest first.
+    """Boxes (n_faces, 4) of all faces in a picture (height, width) uint8, the largest first.
 
-    Parameters
-    ----------
-    image : (height, width) uint8
-    detector : str
-        "haar", the cascade that OpenCV ships, or "yunet", once `python -m pathemo fetch yunet` got it.
-    smallest : float
-        Width of the smallest face sought, of the picture's shorter side.
-    step : float
-        Ratio of the sizes that the cascade tries.
+    The detector is "haar", the cascade that OpenCV ships, or "yunet", once `python -m pathemo fetch yunet`
+    got it. `smallest` is the width of the smallest face sought, of the picture's shorter side; `step` is the
+    ratio of the sizes that the cascade tries.
 
-    Source
-    ------
-    Viola & Jones 2001 (the cascade); Wu et al. 2023 (YuNet).
+    Source: Viola & Jones 2001 (the cascade); Wu et al. 2023 (YuNet).
     """
     reduced = _reduce(image, round(SMALLEST / smallest))
     shorter = min(reduced.shape)
@@ -66,9 +59,7 @@ def _cascade():
 
 @once
 def _yunet():
-    from ..corpora import yunet  # the path where fetch puts the model
-
-    return cv2.FaceDetectorYN.create(str(yunet()), "", (320, 320), 0.7)
+    return cv2.FaceDetectorYN.create(str(model("yunet")), "", (320, 320), 0.7)
 
 
 def _reduce(image, side):
@@ -81,12 +72,8 @@ def follow(found, time):
 
     Boxes that overlap from frame to frame are one person's; the person with the largest sum of widths, so the
     largest and most persistent, is followed. Single jumps are removed by a median over three frames.
-    Between frames with the face, and up to 0.5 s away from one, the box is interpolated.
-
-    Parameters
-    ----------
-    found : list of (n_faces, 4) arrays, one a frame
-    time : (n_frames,) [s], increasing
+    Between frames with the face, and up to 0.5 s away from one, the box is interpolated. `found` holds an
+    array (n_faces, 4) a frame; `time` (n_frames,) [s] increases.
 
     >>> small, large = [0.8, 0, 0.1, 0.1], [0, 0, 0.4, 0.4]
     >>> follow([np.array([large, small]), np.array([small])], [0, 1])[:, 2]
@@ -138,40 +125,33 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
     n_jobs : int
         Processes; -1: one a processor.
 
-    Raises
-    ------
-    ValueError
-        Unknown detector; or clips have no usable video or image: all by name.
-    FileNotFoundError
-        The model of YuNet is not there.
+    ValueError for an unknown detector, or clips without a usable video or image: all by name;
+    FileNotFoundError where the model of YuNet is not there.
     """
-    return _table(index, _found(index, n_frames, rate, detector, n_jobs))
-
-
-def _table(index, found):
-    table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
-    row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
-    table.insert(0, "row", row)
-    table.insert(1, "clip", index["clip"].to_numpy()[row])
-    return table
+    return _found(index, n_frames, rate, detector, n_jobs)[0]
 
 
 def _found(index, n_frames, rate, detector, n_jobs):
-    """What `_detect` finds in each row's file: a list of (n_frames, 6)."""
+    """The table of `detections`, its part (n_frames, 6) of each row's file, and how frames are chosen."""
     if detector not in DETECTORS:
         raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
     if detector == "yunet":
         _yunet()
-    medium, choice = _choice(index, n_frames, rate)
-    return cache.arrays(index, (medium,), _detect, (*choice, detector), kind="faces", code=CODE,
-                        shape=(-1, len(COLUMNS)), dtype=np.float64, n_jobs=n_jobs, few=FEW[medium])
-
-
-def _choice(index, n_frames, rate):
-    """Medium of an index, and the settings that choose its frames."""
+    choice = ("video", None if rate else n_frames, rate)
     if "image" in index and index["image"].notna().any():
-        return "image", ("image", None, None)
-    return "video", ("video", None if rate else n_frames, rate)
+        choice = ("image", None, None)
+    found = _cached(index, _detect, (*choice, detector), (-1, len(COLUMNS)), np.float64, n_jobs)
+    table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
+    row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
+    table.insert(0, "row", row)
+    table.insert(1, "clip", index["clip"].to_numpy()[row])
+    return table, found, choice
+
+
+def _cached(index, make, settings, shape, dtype, n_jobs, given=None):
+    medium = settings[0]
+    return cache.arrays(index, (medium,), make, settings, kind="faces", code=CODE, shape=shape, dtype=dtype,
+                        given=given, n_jobs=n_jobs, few=FEW[medium])
 
 
 def _shown(path, medium, n_frames, rate, side):
@@ -221,17 +201,10 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
         Pictures that are taken whole have none.
     equalise : bool
         Whether each image gets an even histogram.
-    least : float
-        Share of the frames.
 
-    Raises
-    ------
-    ValueError
-        As in `detections`; or no clip is left.
+    Errors are those of `detections`; ValueError, too, where no clip is left.
     """
-    found = _found(index, n_frames, rate, detector, n_jobs)
-    table = _table(index, found)
-    medium, choice = _choice(index, n_frames, rate)
+    table, found, choice = _found(index, n_frames, rate, detector, n_jobs)
     share = table.groupby("row")["found"].mean()
     few = share[share < least]
     if len(few) == len(share):
@@ -243,15 +216,10 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
                       f"of their frames: {', '.join(names)}{more}", stacklevel=2)
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
     kept = np.flatnonzero(np.isin(_first_rows(index), clip))
-    made = cache.arrays(index.iloc[kept], (medium,), _cut, (*choice, detector, size, margin, equalise),
-                        given=[found[row][:, 1:5] for row in kept], kind="faces", code=CODE,
-                        shape=(-1, size, size), dtype=np.uint8, n_jobs=n_jobs, few=FEW[medium])
-    images = np.empty((len(clip), size, size), np.float32)
-    end = 0
-    for part in made:
-        start, end = end, end + len(part)
-        np.divide(part, 255, out=images[start:end])
-    return images, clip
+    made = _cached(index.iloc[kept], _cut, (*choice, detector, size, margin, equalise), (-1, size, size),
+                   np.uint8, n_jobs, given=[found[row][:, 1:5] for row in kept])
+    images = np.concatenate([np.empty((0, size, size), np.uint8), *made])
+    return np.divide(images, 255, dtype=np.float32), clip
 
 
 def _first_rows(index):
@@ -280,9 +248,7 @@ def square(box, margin=0.0):
 
 
 def onto_crop(points, box, shorter, size=48, *, margin=0.0):
-    """Points (..., 2) [pixels] of a picture, in pixels of the image that `cut` makes of a box in it.
-
-    `shorter` is the picture's shorter side [pixels].
+    """Points (..., 2) [pixels] of a picture, its shorter side [pixels] given, in pixels of what `cut` makes.
 
     >>> onto_crop(np.array([60, 45]), [0.25, 0.25, 0.5, 0.5], shorter=120)  # of the square from 30 to 90
     array([24., 12.])

@@ -10,9 +10,7 @@ def saliency(images):
     What is left of the spectrum's logarithm once its local mean is taken away belongs to what is unusual in
     the picture. The blur, of 2.5 pixels at a width of 64, scales with the image.
 
-    Source
-    ------
-    Hou & Zhang 2007, "Saliency detection: a spectral residual approach".
+    Source: Hou & Zhang 2007, "Saliency detection: a spectral residual approach".
     """
     images = np.asarray(images, np.float32)
     spectrum = fft.fft2(images)
@@ -27,18 +25,9 @@ def saliency(images):
 def landmark_mask(points, size=48, *, kind="binary"):
     """Masks of landmarks: (n_images, size, size) float32 in [0, 1], 1 on the landmarks.
 
-    Parameters
-    ----------
-    points : (n_images, n_points, 2) [pixels of the mask], x before y; those outside of it count for nothing
-    size : int [pixels]
-    kind : str
-        "binary": 0 elsewhere; "dilated": 1 up to 2 pixels around, for a mask of 48; "soft": falls off like a
-        Gaussian of that width.
-
-    Raises
-    ------
-    ValueError
-        Unknown kind.
+    `points` are (n_images, n_points, 2) [pixels of the mask], x before y; those outside count for nothing.
+    Elsewhere, "binary" is 0; "dilated" is 1 up to 2 pixels around, for a mask of 48; "soft" falls off like a
+    Gaussian of that width. ValueError for another kind.
 
     >>> landmark_mask(np.array([[[1, 0]]]), 3)
     array([[[0., 1., 0.],

@@ -18,7 +18,6 @@ def frames(path, *, n_frames=None, rate=None, side=None):
 
     Parameters
     ----------
-    path : str or Path
     n_frames : int
         That many, the one in the middle of each of as many equal parts of the video; or else
     rate : float [frames/s]
@@ -26,13 +25,8 @@ def frames(path, *, n_frames=None, rate=None, side=None):
     side : int [pixels]
         Frames whose shorter side is longer are reduced to it.
 
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is empty, no video, damaged, or truncated: it ends before 90 % of what its header announces (that
-        of an MKV announces no frames, so a cut MKV passes).
+    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or truncated:
+    it ends before 90 % of what its header announces (that of an MKV announces nothing, so a cut one passes).
     """
     path = Path(path)
     if not path.exists():
@@ -97,13 +91,7 @@ def picture(path):
     """Picture of an image file, (height, width) uint8 grey: any common format, colour or grey, any depth.
 
     What has more than 8 bits is stretched from its darkest to its brightest, since few such files use all.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is no image, or damaged.
+    FileNotFoundError where nothing is there, ValueError where it is no image, or damaged.
     """
     path = Path(path)
     if not path.exists():

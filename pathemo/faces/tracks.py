@@ -39,13 +39,8 @@ def track(path):
     `success` (frames of 0 are left out), and `face_id` (the person in most frames is taken). Without
     timestamps, frames are 1/30 s apart.
 
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is no such table, its rows differ in length, its times do not increase, or no frame of it has a
-        face. (What ends between two rows, and is not packed, passes.)
+    FileNotFoundError where nothing is there. ValueError where it is no such table, its rows differ in length,
+    its times do not increase, or no frame has a face. (What ends between two rows, not packed, passes.)
     """
     path = Path(path)
     if not path.exists():
@@ -56,8 +51,7 @@ def track(path):
             lengths = {len(row) for row in csv.reader(file) if row}
     except (OSError, EOFError, zlib.error, csv.Error, ValueError) as problem:  # those of pandas are the last
         raise ValueError(f"{path}: it is damaged or no table ({problem}). {WAY_OUT}") from problem
-    lacking = [column for column in COLUMNS if column not in table]
-    if lacking:
+    if lacking := [column for column in COLUMNS if column not in table]:
         raise ValueError(f"{path}: {len(lacking)} columns are lacking, {lacking[0]} first; landmarks are the "
                          f"columns x_0..x_67 and y_0..y_67 of OpenFace. {WAY_OUT}")
     if len(lengths) > 1:  # pandas shifts the longer ones, and fills the shorter ones
@@ -104,18 +98,10 @@ def normalise(points):
 def landmarks(index, *, n_frames=32, n_jobs=-1):
     """Normalised landmarks at even times over each clip: (n_clips, n_frames, 68, 2) float32, cached.
 
-    Parameters
-    ----------
-    index : DataFrame with columns clip and landmarks (paths or NA)
-    n_frames : int
-        The first is a clip's first, the last its last; points between tracked frames are interpolated.
-    n_jobs : int
-        Processes; -1: one a processor.
+    The index has columns clip and landmarks (paths or NA). The first frame is a clip's first, the last its
+    last; points between tracked frames are interpolated. `n_jobs` processes; -1: one a processor.
 
-    Raises
-    ------
-    ValueError
-        Clips have no usable landmarks: all by name, the others stay cached.
+    ValueError names all clips that have no usable landmarks; the others stay cached.
     """
     made = cache.arrays(index, ("landmarks",), _resampled, (n_frames,), kind="faces", code=CODE,
                         shape=(n_frames, 68, 2), n_jobs=n_jobs)
@@ -147,12 +133,8 @@ def functionals_of(time, points):
     """Functionals (n_features,) float32 of one track: STATISTICS of MEASURES, then their course in time.
 
     The range is from the 10th to the 90th percentile; velocity is the mean absolute change [1/s]; a contour
-    is the mean product with half a cosine, a whole one, ... over the clip.
-
-    Parameters
-    ----------
-    time : (n_frames,) [s]
-    points : (n_frames, 68, 2) [pixels]
+    is the mean product with half a cosine, a whole one, ... over the clip. `time` is (n_frames,) [s], and
+    `points` are (n_frames, 68, 2) [pixels].
     """
     tracks = measures(points)
     low, high = np.percentile(tracks, [10, 90], axis=0)
@@ -163,14 +145,10 @@ def functionals_of(time, points):
 
 
 def measures(points):
-    """MEASURES of each frame: (n_frames, n_measures), in units of the face's size, angles in radians.
+    """MEASURES of points (n_frames, 68, 2) [pixels]: (n_frames, n_measures), in sizes of the face or radians.
 
     Those of the head are its roll, how near it is (the logarithm of the eyes' distance) and its place, the
     last three relative to the clip's own mean. "right" is the right of the person, the left of the picture.
-
-    Parameters
-    ----------
-    points : (n_frames, 68, 2) [pixels]
     """
     shape = normalise(points)
     x, y = shape[..., 0], shape[..., 1]
