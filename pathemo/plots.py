@@ -73,7 +73,10 @@ def plot_population(genotypes, *, n_modules, legend=True, ax=None):
 
 
 def browse_populations(populations, *, n_modules):
-    """A slider over `populations` (generations + 1, population_size, n_layers, n_active), in JupyterLab."""
+    """A slider over the generations, with the population's paths of each; for JupyterLab, which it needs.
+
+    `populations` is (generations + 1, population_size, n_layers, n_active).
+    """
     from ipywidgets import IntSlider, interact  # slow to load, and only needed here
 
     def show(generation):
@@ -131,7 +134,10 @@ def plot_fitness(history, *, ax=None):
 
 
 def plot_confusion(counts, *, ax=None):
-    """Confusion (K, K) as of `metrics.confusion`: rows are the truth, in percents of the row, clips below."""
+    """Confusion: rows are the truth, in whole percents of the row, with the clips below.
+
+    `counts` (K, K) are of clips, as of `metrics.confusion`.
+    """
     ax = _axes(ax, 0.75 * len(counts) + 1.8, 0.7 * len(counts) + 1.4)
     share = 100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)
     sns.heatmap(share, annot=True, fmt=".0f", annot_kws={"va": "bottom"}, vmin=0, vmax=100, cmap=SHADES,

@@ -24,8 +24,7 @@ def from_table(path_or_frame):
         table, folder, name, where = path_or_frame, Path(), "own", "the table"
     else:
         where = Path(path_or_frame)
-        folder, name = where.parent, where.stem
-        table = _read(where)
+        table, folder, name = _read(where), where.parent, where.stem
     table = table.astype("string").fillna("").apply(lambda cells: cells.str.strip())
     media = [column for column in MEDIA if column in table]
     lacking = [column for column in ("clip", "emotion") if column not in table]

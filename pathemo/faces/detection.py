@@ -111,7 +111,8 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
     """Face boxes, a row a frame: the table row, clip, time [s], x, y, width, height, found; cached.
 
     `row` is the position in the index of the clip's first row. Where `found` is False, the box is
-    interpolated, or not a number where there is no face.
+    interpolated, or not a number where there is no face. ValueError for an unknown detector, or clips without
+    a usable video or image: all by name; FileNotFoundError where the model of YuNet is not there.
 
     Parameters
     ----------
@@ -124,9 +125,6 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
         "haar", "yunet", or None: pictures are faces already and taken whole.
     n_jobs : int
         Processes; -1: one a processor.
-
-    ValueError for an unknown detector, or clips without a usable video or image: all by name;
-    FileNotFoundError where the model of YuNet is not there.
     """
     return _found(index, n_frames, rate, detector, n_jobs)[0]
 
@@ -190,7 +188,8 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     `pd.DataFrame(posteriors).groupby(clip).mean()`. Images are in the order of the index and of time; they
     are those rows of `detections` which have a box.
 
-    A clip whose face was found in less than `least` of its frames is left out; a warning names all such.
+    A clip whose face was found in less than `least`, a share, of its frames is left out; a warning names all
+    such. Errors are those of `detections`; ValueError, too, where no clip is left.
 
     Parameters
     ----------
@@ -201,8 +200,6 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
         Pictures that are taken whole have none.
     equalise : bool
         Whether each image gets an even histogram.
-
-    Errors are those of `detections`; ValueError, too, where no clip is left.
     """
     table, found, choice = _found(index, n_frames, rate, detector, n_jobs)
     share = table.groupby("row")["found"].mean()

@@ -16,6 +16,9 @@ def frames(path, *, n_frames=None, rate=None, side=None):
     memory at a time, however long the video. Every container that FFmpeg reads, with any frame rate, constant
     or not, and upright where the camera was turned and says so.
 
+    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or truncated:
+    it ends before 90 % of what its header announces (that of an MKV announces nothing, so a cut one passes).
+
     Parameters
     ----------
     n_frames : int
@@ -24,9 +27,6 @@ def frames(path, *, n_frames=None, rate=None, side=None):
         the first frame and one every 1 / rate; without either, every frame.
     side : int [pixels]
         Frames whose shorter side is longer are reduced to it.
-
-    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or truncated:
-    it ends before 90 % of what its header announces (that of an MKV announces nothing, so a cut one passes).
     """
     path = Path(path)
     if not path.exists():
