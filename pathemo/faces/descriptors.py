@@ -20,7 +20,7 @@ def hog(images, *, cell=8):
     """
     size, block, step = images.shape[1:], (2 * cell, 2 * cell), (cell, cell)
     descriptor = cv2.HOGDescriptor(size, block, step, step, 12, _signedGradient=True)
-    levels = np.uint8(np.round(255 * images))
+    levels = [np.uint8(np.round(255 * image)) for image in images]
     both = [(descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))) / 2 for image in levels]
     n_columns = size[1] // cell - 1  # of blocks; OpenCV goes through them column by column
     return np.reshape(both, (len(both), n_columns, -1))[:, : (n_columns + 1) // 2].reshape(len(both), -1)

@@ -32,13 +32,12 @@ def write(name, root, seed=0):
     The same seed and library versions give the same bytes. SYNTHETIC.txt lists name, sha256 and size of each.
     ValueError for an unknown name, FileExistsError where the folder holds what this function did not write.
     """
-    if name not in FILES:
-        raise ValueError(f"no synthetic corpus {name!r}; valid: {', '.join(FILES)}")
+    reader = reading.reader_of(name)
     folder = Path(root).absolute() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{name}.staging")
     with filelock.FileLock(folder.with_name(f".{name}.lock")):
-        if folder.exists() and _is_current(folder, seed):
+        if folder.exists() and _is_current(reader, folder, seed):
             return folder
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         new = staging / "new"
@@ -67,7 +66,7 @@ def root():
     return data
 
 
-def _is_current(folder, seed):
+def _is_current(reader, folder, seed):
     """Whether the folder is a whole synthetic corpus of this seed; an error when it is not synthetic."""
     if not (folder / REGISTRY).is_file():
         raise FileExistsError(
@@ -76,8 +75,7 @@ def _is_current(folder, seed):
         )
     if not (folder / REGISTRY).read_text(encoding="utf-8").startswith(HEADER.format(seed=seed) + "\n"):
         return False
-    listed = reading.published(reading.READERS[folder.name], folder).values()
-    sizes = ((folder / file.path, file.size) for file in listed)
+    sizes = ((folder / file.path, file.size) for file in reading.published(reader, folder).values())
     return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
 

@@ -12,7 +12,7 @@ from ..corpora.reading import READERS, File
 # `audio`, `video` and `landmarks` are files below the corpus's folder, empty where a clip has none.
 FIELDS = "corpus name speaker female emotion statement audio video landmarks"
 Clip = namedtuple("Clip", FIELDS, defaults=("", "", ""))
-FILES = {corpus: [] for corpus in ("emodb", "enterface", "ravdess", "savee")}
+FILES = {corpus: [] for corpus in READERS}
 for speaker, text, code in product(emodb.SPEAKERS, ("a01", "b03"), emodb.EMOTIONS):
     FILES["emodb"].append(f"wav/{speaker}{text}{code}a.wav")
 for subject, (code, emotion), k in product((1, 2, 3, 4, 5, 7), enterface.EMOTIONS.items(), (1, 2)):
