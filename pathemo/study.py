@@ -24,6 +24,7 @@ from . import cache, faces, metrics, speech, transfer
 
 MEDIA = {"speech": ["audio", "video"], "log-mel": ["audio", "video"], "landmarks": ["landmarks"],
          "hog": ["video", "image"], "crops": ["video", "image"]}
+OF_SIZE = {"n_layers", "width"}
 OF_EVOLUTION = {"population_size", "minibatches", "fitness", "final_share", "frozen_path", "edge", "rate"}
 ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "tasks", "transfer")
 
@@ -142,7 +143,8 @@ def choose(grid, tasks, settings, space, *, n_jobs=1):
     No clip of a target has a part in the choice of its settings. Each other corpus is learned and tested on
     its own folds, from what corpora are left as one pooled source, with the first seed. One setting is tried
     after the other, and a value is kept that has the highest UAR so far: the mean over those corpora of the
-    mean over their speakers.
+    mean over their speakers. Layers and width come first, and `from_scratch` decides them for all protocols,
+    so that these have the same active size.
 
     Parameters
     ----------
@@ -160,33 +162,43 @@ def choose(grid, tasks, settings, space, *, n_jobs=1):
         Columns protocol, target, inputs, setting, value, development (UAR).
     """
     runs = {kind(run): run for run in grid if run[1::2] in tasks}
+    alone = {key: (transfer.from_scratch, target, (), i) for key, (_, target, _, i) in runs.items()}
     chosen = {key: {setting: values[0] for setting, values in space.items()} for key in runs}
-    first, best, trials = {"seeds": settings["seeds"][:1]}, dict.fromkeys(runs, 0.0), []
-    changes = [(setting, value) for setting, values in space.items() for value in values[1:]]
-    for setting, value in [("start", None), *changes] if changes else []:
-        change = {} if setting == "start" else {setting: value}
+    size = {setting: values for setting, values in space.items() if setting in OF_SIZE}
+    other = {setting: values for setting, values in space.items() if setting not in OF_SIZE}
+    trials = [
+        *_search(alone, tasks, settings, size, chosen, n_jobs),
+        *_search(runs, tasks, settings, other, chosen, n_jobs),
+    ]
+    columns = ["protocol", "target", "inputs", "setting", "value", "development"]
+    return chosen, pd.DataFrame(trials, columns=columns)
+
+
+def _search(runs, tasks, settings, space, chosen, n_jobs):
+    """Yield each trial of a search, one setting after the other; what is best comes into `chosen`."""
+    changes = [{setting: value} for setting, values in space.items() for value in values[1:]]
+    first, best = {"seeds": settings["seeds"][:1]}, dict.fromkeys(runs, 0.0)
+    for change in [{}, *changes] if changes else []:
         keys, jobs = [], []
         for key, (protocol, target, sources, inputs) in runs.items():
-            if setting in OF_EVOLUTION and not key[0].startswith("pathnet"):
+            if OF_EVOLUTION & change.keys() and not key[0].startswith("pathnet"):
                 continue
             others = {n: t for (n, i), t in tasks.items() if i == inputs and n != target and t.folds}
-            for name, other in others.items():
-                left = [task for n, task in others.items() if n != name] if sources else []
+            for name, task in others.items():
+                left = [t for n, t in others.items() if n != name] if sources else []
                 if left or not sources:
                     source = [transfer.pooled(left)] if left else []
-                    jobs.append((protocol, other, source, settings | chosen[key] | change | first))
+                    jobs.append((protocol, task, source, settings | chosen[key] | change | first))
                     keys.append(key)
         reached = {}
         for key, outcome in zip(keys, outcomes_of(jobs, n_jobs=n_jobs), strict=True):
             reached.setdefault(key, []).append(_mean_uar(outcome.rows))
         for key, of_corpora in reached.items():
             development = np.mean(of_corpora)
-            trials.append((*key, setting, value, development))
+            yield *key, *next(iter(change.items()), ("start", None)), development
             if development > best[key]:
                 best[key] = development
                 chosen[key] |= change
-    columns = ["protocol", "target", "inputs", "setting", "value", "development"]
-    return chosen, pd.DataFrame(trials, columns=columns)
 
 
 def _mean_uar(rows):

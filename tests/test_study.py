@@ -119,10 +119,11 @@ def test_a_target_has_no_part_in_the_choice_of_its_settings(tmp_path, monkeypatc
         assert target.name in others and settings["seeds"] == BRIEF["seeds"][:1]
         assert [source.name for source in sources] in ([], [name for name in others if name != target.name])
         assert settings["population_size"] == 2 or protocol is pathnet
+        assert settings["width"] == 8 or protocol is from_scratch  # which decides for all how large they are
     assert list(chosen) == [study.kind(run) for run in grid]
     assert all((of["learning_rate"], of["width"]) == (0.01, 8) for of in chosen.values())
     assert trials["protocol"].value_counts().to_dict() == {
-        "fine_tune": 3, "from_scratch": 3, "pathnet": 4, "pathnet_scratch": 4}  # fmt: skip
+        "fine_tune": 4, "from_scratch": 4, "pathnet": 5, "pathnet_scratch": 5}  # fmt: skip
     reached = [_mean_uar(from_scratch(t, **seen[0][3] | {"learning_rate": 0.01})) for t in others.values()]
     row = trials.query("protocol == 'from_scratch' and setting == 'learning_rate'")
     assert row["development"].item() == pytest.approx(np.mean(reached))
