@@ -73,6 +73,10 @@ def interactive():
     return "PATHEMO_OUTPUT" not in os.environ
 
 
+class NotRun(FileNotFoundError):
+    """What a notebook needs is not here: the runner says so, and goes on to the next notebook."""
+
+
 def rows(*notebooks, profile=None):
     """Result rows of a profile's report, of the notebooks named or of all, with a column `notebook`.
 
@@ -86,7 +90,7 @@ def rows(*notebooks, profile=None):
     missing = [name for name, file in files.items() if not file.is_file()]
     if missing or not files:
         wanted = ", ".join(missing) or "any notebook"
-        raise FileNotFoundError(f"reports/{profile} has no rows of {wanted}: python -m pathemo run {profile}")
+        raise NotRun(f"reports/{profile} has no rows of {wanted}: python -m pathemo run {profile}")
     return pd.concat([read_rows(file).assign(notebook=n) for n, file in files.items()], ignore_index=True)
 
 

@@ -27,7 +27,7 @@ from PIL import Image as Picture
 from . import site
 from .corpora import data_root
 from .metrics import ROW_COLUMNS
-from .report import headline, markdown_table, project, results_table, rows, write
+from .report import NotRun, headline, markdown_table, project, results_table, rows, write
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAGES = {"runner.py", "site.py"}  # change no output of a notebook
@@ -40,6 +40,7 @@ def run(profile, *, only=None, force=False):
     `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads. `only`
     names the one notebook to run; `force` runs what is up to date, too.
 
+    A notebook that raises `NotRun`, since it needs two corpora and there is one, is told and passed over.
     ValueError, before anything runs, for an unknown profile, notebook or parameter, or one of another type
     than its default; RuntimeError where a notebook failed, or another run is at work in the folder.
     """
@@ -60,7 +61,10 @@ def run(profile, *, only=None, force=False):
                     if not force and _state(folder, name).get("digest") == digest:
                         print(f"{name}: up to date", flush=True)
                         continue
-                    _publish(_execute(settings, name, digest), folder)
+                    try:
+                        _publish(_execute(settings, name, digest), folder)
+                    except NotRun as reason:
+                        print(f"{name}: not run: {reason}", flush=True)
                     _summarise(settings)
             finally:  # what is finished can be read, however the run ends
                 site.build(settings, *_summarise(settings))
@@ -190,6 +194,9 @@ def _execute(settings, name, digest):
                 notebooks / path.name, path, settings["notebooks"][name], kernel_name="python3",
                 cwd=notebooks, progress_bar={"desc": name}, extra_arguments=["--IPKernelApp.log_level=50"])
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        if getattr(error, "ename", None) == "NotRun":
+            shutil.rmtree(staging.parent)
+            raise NotRun(error.evalue) from None
         (folder / "failed").mkdir(exist_ok=True)
         os.replace(path, folder / "failed" / path.name)
         reason = str(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
+import papermill
 import pytest
 import yaml
 
@@ -134,6 +135,30 @@ def test_profiles_run_every_notebook_in_order(profile):
         pytest.skip("no notebooks yet")
     assert list(settings["notebooks"]) == [path.stem for path in NOTEBOOKS]
     assert settings["data"] == {"quick": "synthetic", "paper": "recorded"}[profile]
+
+
+@pytest.mark.parametrize(("name", "found", "needs"), [
+    ("02_single_domain_baselines", [], "it needs one of"),
+    ("04_audio_multi_source_transfer", ["savee", "emodb"], None),
+    ("05_fine_tuning_comparison", ["savee"], "it needs two of"),
+])  # fmt: skip
+def test_with_few_corpora_a_notebook_runs_or_says_what_it_needs(
+    name, found, needs, synthetic_root, tmp_path, monkeypatch
+):
+    """Two corpora are each the other's source; where a notebook needs more, NotRun says so."""
+    for corpus in found:
+        (tmp_path / corpus).symlink_to(synthetic_root / corpus)
+    environment = {"DATA": tmp_path, "CACHE": tmp_path / "cache", "OUTPUT": tmp_path / "out"}
+    for variable, folder in environment.items():
+        monkeypatch.setenv(f"PATHEMO_{variable}", str(folder))
+    source, target = PROJECT / "notebooks" / f"{name}.ipynb", tmp_path / "executed.ipynb"
+    options = dict(kernel_name="python3", cwd=source.parent, progress_bar=False)
+    parameters = {"data": "recorded", "steps": 20}
+    if needs:
+        with pytest.raises(papermill.PapermillExecutionError, match=f"NotRun: {needs}"):
+            papermill.execute_notebook(source, target, parameters, **options)
+    else:
+        papermill.execute_notebook(source, target, parameters, **options)
 
 
 PAGES = (".html", ".js")  # made from the rest, and not committed

@@ -382,6 +382,18 @@ def test_results_table_says_what_was_not_run():
     assert report.results_table(rows, row=["target", "inputs"]).shape == (2, 4)
 
 
+def test_what_needs_more_than_is_here_is_passed_over(project, capsys):
+    """A notebook that raises NotRun leaves no report and no failure; the page says so, the next one runs."""
+    write_notebook("00_zero", "from pathemo import report\nraise report.NotRun('it needs two corpora')")
+    write_notebook("01_one", "1 + 1")
+    write_profile({"00_zero": {}, "01_one": {}})
+    runner.run("small")
+    assert "00_zero: not run: it needs two corpora" in capsys.readouterr().out
+    folder = project / "reports" / "small"
+    assert not list(folder.rglob("00_zero*")) and (folder / "01_one.ipynb").is_file()
+    assert "Not run yet" in (folder / "README.md").read_text()
+
+
 def test_a_profile_extends_another(project):
     """It has the other's parameters but for its own, and the notebooks that it names itself."""
     for name in ("00_zero", "01_one", "02_two"):
