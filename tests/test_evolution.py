@@ -232,8 +232,10 @@ def test_with_immigration_losers_are_drawn_anew():
     for immigration in (0.0, 1.0):
         options = dict(size=8, **SHAPE, forced=forced, immigration=immigration)
         those = Population([np.random.default_rng(0)], **options)
+        first = those.genotypes.copy()
         for _ in range(100):
             those.settle(those.draw(), np.array([[0.0, 1.0]]))
+        assert (those.genotypes != first).any(axis=(2, 3)).all()
         assert (those.genotypes[..., 0] == 6).all()
         both.append(len(np.unique(those.genotypes[0], axis=0)))
     assert both[0] < both[1] == 8
