@@ -1,20 +1,22 @@
 """Functionals: one row of numbers an utterance.
 
-They are statistics, over an utterance, of descriptors taken every 10 ms. One short-time Fourier
-transform feeds them all: its power gives bands, cepstrum, shape and level, and the inverse transform of that
-power is the autocorrelation, which gives pitch and voicing.
+They describe, over an utterance, descriptors taken every 10 ms: their statistics, their course, how they
+move together, and how the spectrum is modulated. One short-time Fourier transform feeds all descriptors: its
+power gives bands, cepstrum, shape and level, and the inverse transform of that power is the autocorrelation,
+which gives pitch and voicing.
 
 Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 with the two passes of De Looze
-and Hirst 2008, correlations of descriptors after Williamson et al. 2013. Ours, as the papers give no inputs.
+and Hirst 2008, correlations of descriptors after Williamson et al. 2013 with the logarithm of Arsigny et al.
+2006, modulations after Chi, Ru and Shamma 2005. Ours, as the papers give no inputs.
 """
 
-from itertools import combinations
+from itertools import combinations_with_replacement, product
 from pathlib import Path
 
 import numpy as np
 import pooch
 import torch
-from scipy import fft, ndimage, signal
+from scipy import fft, linalg, ndimage, signal
 from torchaudio.functional import melscale_fbanks
 
 from .. import cache
@@ -26,34 +28,46 @@ CODE = pooch.file_hash(HERE) + pooch.file_hash(HERE.with_name("recordings.py")) 
 HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
 LOWEST, HIGHEST = 50.0, 8000.0  # [Hz] what the functionals hear
-ACTIVE, TRIM = 40.0, 30.0  # [dB] below the loudest frame: what is quieter is no speech; is cut off by `trim`
+ACTIVE = 40.0  # [dB] below the loudest frame: what is quieter is no speech
 FLOOR = 1e-7  # added to powers before the logarithm: 70 dB below the mean level of the utterance
 PITCH_RANGE = 60.0, 600.0  # [Hz]
-COSINES = range(1, 7)  # draw a contour, by the number of their halves
 
 N_BANDS = 40  # of the mel scale
+BANDS = tuple(f"band{number}" for number in range(1, 11))  # means of four of them
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
 SHAPE = ("centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux", "slope_low",
          "slope_high", "alpha", "hammarberg", "level", "loudness")
 VOICE = ("pitch", "voicing")
 FRAME = CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
-CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
-PAIRED = (*CEPSTRUM[:8], "centroid", "spread", "rolloff50", "flatness", "flux", "slope_low", "slope_high",
-          "level", "pitch", "voicing")
-STATISTICS = ("mean", "sd", "slope", "delta", "delta2")
+STATISTICS = ("mean", "sd", "delta")
 PERCENTILES = (5, 25, 50, 75, 95)
 TIMING = ("duration", "active_share", "voiced_share",
           "voiced_rate", "pause_rate", "syllable_rate", "onset_rate")
+THIRDS = ("first", "middle", "last")
+CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
+COSINES = range(1, 7)  # draw a contour, by the number of their halves
+MOVING = (*CEPSTRUM[:8], "centroid", "level", "pitch", "voicing")
+TOGETHER = (*MOVING, *(f"change of {name}" for name in MOVING[:9]))
+CERTAINTY = 0.95  # what correlations are multiplied by, so that their matrix has a logarithm
+RATES, SCALES = (0.0, 2.5, 5.0, 10.0, 20.0), (0.0, 0.03, 0.06, 0.12, 0.25)  # [Hz], [cycles a band]
+MODULATIONS = tuple(  # falling ones have a scale below 0
+    (rate, sign * scale) for rate, scale in product(RATES, SCALES) if rate or scale
+    for sign in ((1, -1) if rate and scale else (1,))
+)  # fmt: skip
+QUARTERS = tuple(f"quarter{number}" for number in range(1, 5))  # of the bands
 FUNCTIONALS = (
     *(f"{name} {statistic}" for name in FRAME for statistic in STATISTICS),
     *(f"{name} p{percent:02}" for name in VOICE for percent in PERCENTILES),
     *TIMING,
-    *(f"{name} contour{order}" for name in CONTOURS for order in COSINES),
-    *(f"{one} with {other}" for one, other in combinations(PAIRED, 2)),
+    *(f"{name} {third}" for third in THIRDS for name in FRAME),
+    *(f"{name} {third} sd" for third in THIRDS for name in SHAPE + VOICE),
+    *(f"{name} contour{order}" for name in CONTOURS + BANDS for order in COSINES),
+    *(f"{one} with {other}" for one, other in combinations_with_replacement(TOGETHER, 2)),
+    *(f"{rate:g} Hz {scale:g} {part}" for rate, scale in MODULATIONS for part in QUARTERS),
 )
 
 
-def functionals(index, *, sampling_rate=16000, trim=False, speed=1.0, n_jobs=-1):
+def functionals(index, *, sampling_rate=16000, speed=1.0, n_jobs=-1):
     """Functionals of each clip's sound, or else its video's: (n_clips, n_features) float32, as FUNCTIONALS.
 
     Rows are kept in the cache folder (PATHEMO_CACHE, else the user's) under the recording's content, the
@@ -63,8 +77,6 @@ def functionals(index, *, sampling_rate=16000, trim=False, speed=1.0, n_jobs=-1)
     ----------
     index : DataFrame with columns clip, audio, video (paths or NA)
     sampling_rate : int [Hz], at least 16000
-    trim : bool
-        Leave out what comes before the first and after the last frame within 30 dB of the loudest.
     speed : float
         Clips are played so much faster, and higher, to be other voices in training.
     n_jobs : int
@@ -79,29 +91,28 @@ def functionals(index, *, sampling_rate=16000, trim=False, speed=1.0, n_jobs=-1)
         raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
     form = {"kind": "speech", "code": CODE, "shape": (len(FUNCTIONALS),)}
     return np.stack(
-        cache.arrays(index, ("audio", "video"), _row, (sampling_rate, trim, speed), n_jobs=n_jobs, **form)
+        cache.arrays(index, ("audio", "video"), _row, (sampling_rate, speed), n_jobs=n_jobs, **form)
     )
 
 
-def _row(path, sampling_rate, trim, speed):
+def _row(path, sampling_rate, speed):
     y = decode(path, sampling_rate=round(sampling_rate / speed))
-    return functionals_of(y, sampling_rate=sampling_rate, trim=trim)
+    return functionals_of(y, sampling_rate=sampling_rate)
 
 
-def functionals_of(y, *, sampling_rate, trim=False):
+def functionals_of(y, *, sampling_rate):
     """Functionals (n_features,) of one utterance, finite however short (padded to 0.5 s) or still it is.
 
     Frames within 40 dB of the loudest are active; what lies between the first and the last of them counts.
     Powers are relative to their mean over active frames, so that the recording level shows in `level` [dB of
     full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are of voiced frames, 0 in a
-    clip without any; contours and correlations draw pitch through the frames between. Frequencies in [kHz],
+    clip without any; what follows their course draws pitch through the frames between. Frequencies in [kHz],
     times in [s], rates in [1/s], levels in [dB].
 
     Parameters
     ----------
     y : (n_samples,) float array
     sampling_rate : int [Hz], at least 16000
-    trim : bool, as in `functionals`
 
     >>> y = signal.sawtooth(2 * np.pi * 300 * np.arange(16000) / 16000)
     >>> row = functionals_of(y, sampling_rate=16000)
@@ -112,7 +123,7 @@ def functionals_of(y, *, sampling_rate, trim=False):
     y = np.pad(np.float32(y - np.mean(y)), (shortage // 2, shortage - shortage // 2))
     khz, power = _power(y, sampling_rate)
     total = power.sum(axis=0) + 1e-20
-    first, last = np.flatnonzero(total > total.max() * 10 ** (-(TRIM if trim else ACTIVE) / 10))[[0, -1]]
+    first, last = np.flatnonzero(total > total.max() * 10 ** (-ACTIVE / 10))[[0, -1]]
     power, total = power[:, first : last + 1], total[first : last + 1]
     active = total > total.max() * 10 ** (-ACTIVE / 10)
     reference = total[active].mean()
@@ -126,14 +137,21 @@ def functionals_of(y, *, sampling_rate, trim=False):
     loudness = ((bands * reference) ** 0.23).sum(axis=0)
     voice, voiced = _voice(power, active, sampling_rate)
     frames = np.concatenate([cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32)
-    drawn, paired = (frames[[FRAME.index(name) for name in names]] for names in (CONTOURS, PAIRED))
+    enough = np.pad(frames, ((0, 0), (0, max(0, len(THIRDS) - frames.shape[1]))), mode="edge")
+    thirds = np.array_split(enough, len(THIRDS), axis=1)
+    bands = mel.reshape(len(BANDS), -1, mel.shape[1]).mean(axis=1)
+    drawn = [*frames[[FRAME.index(name) for name in CONTOURS]], *bands]
+    moving = frames[[FRAME.index(name) for name in MOVING]]
     row = [
         _statistics(frames[: -len(VOICE)], active),
         _statistics(voice, voiced),
         np.percentile(voice[:, voiced], PERCENTILES, axis=1).T if voiced.any() else np.zeros((2, 5)),
         _timing(mel, active, voiced),
-        _contours(drawn),
-        _correlations(paired[:, active]),
+        np.stack([third.mean(axis=1) for third in thirds]),
+        np.stack([third[len(CEPSTRUM) :].std(axis=1) for third in thirds]),
+        _contours(np.stack(drawn)),
+        _together(np.concatenate([moving, np.gradient(moving[:9], axis=1)])[:, active]),
+        _modulations(mel, active),
     ]
     return np.concatenate([part.ravel() for part in row]).astype(np.float32)
 
@@ -220,17 +238,11 @@ def _voice(power, active, sampling_rate):
 
 
 def _statistics(tracks, chosen):
-    """STATISTICS of each track over the chosen frames: deltas are mean absolute changes, slopes in [1/s]."""
+    """STATISTICS of each track (n_tracks, 3) over the chosen frames; delta is the mean absolute change."""
     if not chosen.any():
         return np.zeros((len(tracks), len(STATISTICS)))
-    delta = np.gradient(tracks, axis=1)
-    delta2 = np.gradient(delta, axis=1)
-    inside = tracks[:, chosen]
-    time = np.flatnonzero(chosen) * HOP
-    time = time - time.mean()
-    slope = inside @ time / max(time @ time, HOP**2)
-    changes = [np.abs(change[:, chosen]).mean(axis=1) for change in (delta, delta2)]
-    return np.column_stack([inside.mean(axis=1), inside.std(axis=1), slope, *changes])
+    inside, change = tracks[:, chosen], np.abs(np.gradient(tracks, axis=1)[:, chosen])
+    return np.column_stack([inside.mean(axis=1), inside.std(axis=1), change.mean(axis=1)])
 
 
 def _timing(mel, active, voiced):
@@ -251,8 +263,35 @@ def _contours(tracks):
     return tracks @ np.cos(np.pi * np.outer(moment, COSINES)) / len(moment)
 
 
-def _correlations(tracks):
-    """Correlation of every two tracks (n_pairs,); 0 where one is constant."""
+def _together(tracks):
+    """Logarithm of the matrix of the tracks' correlations, its upper triangle.
+
+    Among logarithms a mean is one of correlation matrices, and distances are even (Arsigny et al. 2006).
+    """
     offset = tracks - tracks.mean(axis=1, keepdims=True)
     offset /= np.linalg.norm(offset, axis=1, keepdims=True) + 1e-6
-    return (offset @ offset.T)[np.triu_indices(len(tracks), 1)]
+    correlation = CERTAINTY * offset @ offset.T
+    np.fill_diagonal(correlation, 1)
+    values, vectors = linalg.eigh(correlation)
+    return (vectors * np.log(values) @ vectors.T)[np.triu_indices(len(tracks))]
+
+
+def _modulations(mel, active):
+    """Log strength (n_modulations, 4) of each of MODULATIONS in each quarter of the bands.
+
+    The mel bands [dB] are an image, of every other frame, to which Gaussian bands of its Fourier transform
+    answer: each an octave or so wide, around a rate and a scale.
+    """
+    image = (mel - mel.mean(axis=1, keepdims=True))[:, ::2]
+    active = active[: 2 * image.shape[1] : 2]
+    shape = 64, fft.next_fast_len(image.shape[1] + 20)  # room for what runs over the edges
+    scale, rate = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1], 2 * HOP)
+    spectrum = fft.fft2(image, shape).astype(np.complex64)
+    strength = []
+    for at_rate, at_scale in MODULATIONS:
+        away = ((rate - at_rate) / max(at_rate / 2, 1.25)) ** 2
+        away = away + ((scale - at_scale) / max(abs(at_scale) / 2, 0.015)) ** 2
+        answer = np.abs(fft.ifft2(spectrum * np.exp(-away / 2, dtype=np.float32)))
+        quarters = answer[:N_BANDS, : image.shape[1]].reshape(len(QUARTERS), -1, image.shape[1]).mean(axis=1)
+        strength.append(quarters[:, active if active.any() else slice(None)].mean(axis=1))
+    return np.log(np.array(strength) + 0.01)
