@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 from torchvision.transforms.v2 import MixUp
 from tqdm.auto import tqdm
@@ -29,12 +29,12 @@ CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("net
 
 def fit(
     net, inputs, labels, train, development=(), *, seed, epochs=30, batch_size=64, learning_rate=1e-3,
-    schedule="cosine", patience=30, weight_decay=0.0, label_smoothing=0.0, mixup=0.0, masks=(), frozen=(),
+    patience=30, label_smoothing=0.0, mixup=0.0, masks=(),
 ):  # fmt: skip
     """History of the training, a row an epoch; `net` is left as in its best epoch, or in the last.
 
-    Adam on the cross-entropy, emotions weighted against their frequency. The same seed gives the same
-    network, whatever was drawn before.
+    Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to 0 by a
+    cosine. The same seed gives the same network, whatever was drawn before.
 
     Parameters
     ----------
@@ -42,38 +42,27 @@ def fit(
         The arguments of `net`.
     labels : int array (n,)
     train, development : int arrays of rows
-        Development rows, of speakers who are not among those of `train`, decide when to stop, if there are
-        any: the epoch of their least loss is kept, and `patience` epochs without a better one are the end.
-    schedule : {"cosine", "plateau"}
-        The learning rate falls to 0 over the epochs, or to a tenth where the deciding loss (of development,
-        else of training) has not fallen for a third of the patience.
+        Development rows, of other speakers than `train`, decide when to stop, if there are any: the epoch of
+        their least loss is kept, and `patience` epochs without a better one are the end.
     mixup : float
         Alpha of mixup, for log-mel images; 0: none.
     masks : (frequency, time) [mels, frames]
         SpecAugment: greatest length of the two masks along each axis.
-    frozen : sequence of str
-        Submodules that stay as they are, statistics of batch normalisation included.
 
     Raises
     ------
     FloatingPointError
         The loss is not finite.
 
-    Source
-    ------
-    Park et al., "SpecAugment", 2019; Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+    Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
     device, labels = next(net.parameters()).device, np.asarray(labels)
     inputs = [torch.as_tensor(part).to(device) for part in inputs]
     present, weight = np.unique(labels[train]), torch.ones(labels.max() + 1, device=device)
     balanced = compute_class_weight("balanced", classes=present, y=labels[train])
     weight[present] = torch.as_tensor(balanced, dtype=torch.float32, device=device)
-    for name in frozen:
-        net.get_submodule(name).requires_grad_(False)
-    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(learning, learning_rate, weight_decay=weight_decay)
-    waiting = ReduceLROnPlateau(optimiser, patience=patience // 3) if schedule == "plateau" else None
-    rate = None if waiting else CosineAnnealingLR(optimiser, epochs)
+    optimiser = torch.optim.Adam(net.parameters(), learning_rate)
+    rate = CosineAnnealingLR(optimiser, epochs)
     mix = MixUp(alpha=mixup, num_classes=len(weight)) if mixup else None
     hide = [mask(size, iid_masks=True) for mask, size in zip((FrequencyMasking, TimeMasking), masks)] * 2
     labels, train = torch.as_tensor(labels).to(device), torch.as_tensor(train)
@@ -82,8 +71,6 @@ def fit(
         torch.manual_seed(seed)
         for epoch in range(1, epochs + 1):
             net.train()
-            for name in frozen:
-                net.get_submodule(name).eval()
             losses = []
             for rows in train[torch.randperm(len(train))].split(batch_size):
                 if len(rows) == 1:
@@ -107,11 +94,10 @@ def fit(
             if len(development):
                 logits = apply(net, net, inputs, development)
                 row["development"] = cross_entropy(logits, labels[development], weight).item()
+                if row["development"] < least:
+                    least, kept, best = row["development"], copy.deepcopy(net.state_dict()), epoch
             history.append(row)
-            deciding = row.get("development", row["loss"])
-            waiting.step(deciding) if waiting else rate.step()
-            if len(development) and deciding < least:
-                least, kept, best = deciding, copy.deepcopy(net.state_dict()), epoch
+            rate.step()
             if kept and epoch - best >= patience:
                 break
     if kept:
@@ -125,11 +111,11 @@ def predict(net, inputs, rows=slice(None)):
 
 
 @torch.no_grad()
-def apply(net, method, inputs, rows=slice(None), *, batch_size=256):
+def apply(net, method, inputs, rows=slice(None)):
     """What a method of a network, which is not being trained, gives for these rows: a tensor (n, ...)."""
     net.eval()
     device = next(net.parameters()).device
-    batches = zip(*(torch.as_tensor(part)[rows].split(batch_size) for part in inputs))
+    batches = zip(*(torch.as_tensor(part)[rows].split(256) for part in inputs))
     return torch.cat([method(*(part.to(device) for part in batch)) for batch in batches])
 
 
@@ -141,21 +127,19 @@ def one_network(
     Parameters
     ----------
     inputs : tuple of arrays (n, ...)
-    network : str
-        What makes it, of `pathemo.nets`.
-    options : dict
-        Its arguments. The other settings are those of `fit`.
+    network, options : str, dict
+        What makes it, of `pathemo.nets`, and its arguments. The other settings are those of `fit`.
     scaled : bool
-        Whether features, the last axis of the first input, are scaled to mean 0 and spread 1 by the clips of
-        `train`.
+        Scale features, the last axis of the first input, to mean 0 and spread 1 by the clips of `train`.
     """
     net = _made(network, seed, **options).to(device)
     there = np.isfinite(inputs[0].reshape(len(labels), -1)).all(axis=1)
     train, development = (rows[there[rows]] for rows in (train, development))
     if scaled:
-        scaler = StandardScaler().fit(inputs[0][train].reshape(-1, inputs[0].shape[-1]))
-        first = scaler.transform(inputs[0].reshape(-1, inputs[0].shape[-1])).reshape(inputs[0].shape)
-        inputs = first.astype(np.float32), *inputs[1:]
+        first, *others = inputs
+        scaler = StandardScaler().fit(first[train].reshape(-1, first.shape[-1]))
+        scaled_first = scaler.transform(first.reshape(-1, first.shape[-1])).reshape(first.shape)
+        inputs = scaled_first.astype(np.float32), *others
     fit(net, inputs, labels, train, development, seed=seed, **settings)
     posteriors = np.full((len(labels), labels.max() + 1), np.nan, np.float32)
     posteriors[there] = predict(net, inputs, there)
@@ -178,13 +162,13 @@ def frames_and_clips(inputs, labels, train, development, *, seed, spatial, tempo
     transformer = _made("GuidedTransformer", seed, n_classes=n_classes)
     fit(transformer, (images, guides), labels[clip], *frames, seed=seed, **spatial)
     embedded = apply(transformer, lambda *frame: transformer.layers(*frame)[1], (images, guides))
-    there, lengths = np.unique(clip, return_counts=True)
-    sequences = np.full((len(labels), lengths.max(), embedded.shape[1]), np.nan, np.float32)
-    sequences[there] = pad_sequence(embedded.split(lengths.tolist()), batch_first=True)
-    n_frames = np.ones(len(labels), int)
-    n_frames[there] = lengths
+    n_frames = np.bincount(clip, minlength=len(labels))
+    there = np.flatnonzero(n_frames)
+    sequences = np.full((len(labels), n_frames.max(), embedded.shape[1]), np.nan, np.float32)
+    sequences[there] = pad_sequence(embedded.split(n_frames[there].tolist()), batch_first=True)
     options = dict(n_features=embedded.shape[1], n_classes=n_classes)
-    return one_network((sequences, n_frames), labels, train, development, network="AttentiveLSTM", seed=seed,
+    inputs = sequences, n_frames.clip(min=1)  # a length of 0 cannot be packed
+    return one_network(inputs, labels, train, development, network="AttentiveLSTM", seed=seed,
                        options=options, **temporal)  # fmt: skip
 
 
@@ -196,9 +180,9 @@ def over_folds(learn, inputs, task, parts, seeds, *, development=0.0, n_jobs=1, 
     Parameters
     ----------
     learn : function
-        `one_network` or `frames_and_clips`, whose settings are given by name.
+        `one_network` or `frames_and_clips`; `settings` are its own.
     task : pathemo.transfer.Task
-        For emotions and speakers; its features are not used.
+        For emotions and speakers.
     parts : list of pathemo.splits.Fold
     development : float
         Share of the training speakers who decide when to stop, and train nothing; 0: none.
