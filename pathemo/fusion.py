@@ -11,31 +11,25 @@ from . import metrics
 from .splits import Fold
 
 
-def late_fusion(train_posteriors, truth, test_posteriors, *, C=1.0):
+def late_fusion(train_posteriors, truth, test_posteriors):
     """Posteriors (n_test, K) by logistic regression on the concatenated posteriors of all modalities.
 
-    A clip that lacks a modality (its posteriors are not numbers) is decided by a regression on those that it
-    has, learned from the training clips that have these. A clip without any gets the shares of the emotions
-    in `truth`.
+    A clip that lacks a modality (its posteriors are not numbers) is decided by those that it has, as learned
+    from the training clips that have these. A clip without any gets the shares of the emotions in `truth`.
 
     Parameters
     ----------
     train_posteriors, test_posteriors : list of arrays (n_train, K), (n_test, K)
-        One a modality. In-sample posteriors of training clips, the papers' way, make a modality look surer
-        than it is on strangers; those from out of the fold, see `fuse`, do not.
+        One a modality.
     truth : (n_train,) str or int
         Column k of what is returned is the k-th of its sorted values.
-    C : float
-        Inverse strength of regularisation.
 
     Raises
     ------
     ValueError
         The modalities differ in their clips; or no training clip has what a test clip has.
 
-    Source
-    ------
-    Luna-Jimenez et al., Sensors 21(22):7665, 2021.
+    Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021.
 
     >>> sure, unsure = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[0.5, 0.5], [0.5, 0.5]])
     >>> late_fusion([sure, unsure], ["anger", "fear"], [sure, unsure]).argmax(axis=1)
@@ -56,15 +50,14 @@ def late_fusion(train_posteriors, truth, test_posteriors, *, C=1.0):
                              f"clip of {sorted(lacking)} has: leave a modality out")  # fmt: skip
         sides = (train_posteriors, learned), (test_posteriors, decided)
         train, test = (np.hstack([p[rows] for p, has in zip(side, pattern) if has]) for side, rows in sides)
-        fused[decided] = LogisticRegression(C=C, max_iter=1000).fit(train, truth[learned]).predict_proba(test)
+        fused[decided] = LogisticRegression(max_iter=1000).fit(train, truth[learned]).predict_proba(test)
     return fused
 
 
 def product(posteriors):
     """Posteriors (..., n, K): the product of those of the modalities that a clip has, scaled to sum 1.
 
-    As if modalities were independent, given the emotion, and emotions equally frequent. A clip without any
-    modality gets 1 / K.
+    A clip without any modality gets 1 / K.
 
     >>> product([np.array([[0.8, 0.2]]), np.array([[0.5, 0.5]]), np.array([[np.nan, np.nan]])])
     array([[0.8, 0.2]])
@@ -81,9 +74,10 @@ def parts(folds):
     tested one, for no more than twice the trainings. The test side of a part is all clips.
     """
     everything = np.sort(np.concatenate([fold.test for fold in folds]))
+    alone = [(fold.name, fold.train) for fold in folds]
     pairs = [(f"{fold.name} and {after.name}", np.intersect1d(fold.train, after.train))
              for fold, after in zip(folds, [*folds[1:], folds[0]])]  # fmt: skip
-    return [Fold(name, rows, everything) for name, rows in [*((f.name, f.train) for f in folds), *pairs]]
+    return [Fold(name, rows, everything) for name, rows in alone + pairs]
 
 
 def of_test_folds(posteriors, folds):
@@ -97,11 +91,8 @@ def of_test_folds(posteriors, folds):
 def known(posteriors, folds, number, *, way):
     """Clips (m,) that a regression learns from when a fold is tested, and their posteriors (n_seeds, m, K).
 
-    Parameters
-    ----------
-    way : {"nested", "in-sample"}
-        The clips of the two folds beside this one, by what was learned without this fold and theirs; or all
-        training clips, by what was learned from those very clips.
+    "nested": clips of the two folds beside this one, by what was learned without this fold and theirs.
+    "in-sample": all training clips, by what was learned from those very clips.
     """
     if way == "in-sample":
         return folds[number].train, posteriors[:, number, folds[number].train]
@@ -111,7 +102,7 @@ def known(posteriors, folds, number, *, way):
     return np.concatenate([before, after]), np.concatenate(found, axis=1)
 
 
-def fuse(modalities, truth, folds, *, way="nested", C=1.0):
+def fuse(modalities, truth, folds, *, way="nested"):
     """Fused posteriors (n_seeds, n, K) of each clip when it was in the test fold.
 
     Parameters
@@ -120,7 +111,8 @@ def fuse(modalities, truth, folds, *, way="nested", C=1.0):
         Each with as many seeds, or with one.
     truth : (n,) array of str
     way : {"nested", "in-sample", "product"}
-        `late_fusion` of what is `known` in either way; or `product`, which learns nothing.
+        `late_fusion` of what is `known` in either way; or `product`, which learns nothing. In-sample, the
+        papers' way, a modality looks surer than it is on strangers.
     """
     n_seeds = max(len(posteriors) for posteriors in modalities)
     modalities = [np.broadcast_to(p, (n_seeds, *p.shape[1:])) for p in modalities]
@@ -133,17 +125,17 @@ def fuse(modalities, truth, folds, *, way="nested", C=1.0):
         clips, trains = zip(*(known(posteriors, folds, number, way=way) for posteriors in modalities))
         for seed in range(n_seeds):
             train, test = ([side[seed] for side in sides] for sides in (trains, tests))
-            fused[seed, fold.test] = late_fusion(train, truth[clips[0]], test, C=C)
+            fused[seed, fold.test] = late_fusion(train, truth[clips[0]], test)
     return fused
 
 
-def table(rows, by=("inputs", "protocol", "source")):
-    """Scores in percent, a row a group of `by`: accuracy as the paper computes it, and means over speakers.
+def table(rows):
+    """Scores in percent, a row an input, protocol and source: accuracy as in the paper, means over speakers.
 
     `accuracy` is the mean of the folds' accuracies, over all seeds, ± 1.96 sqrt(p (1 - p) / n), clips taken
     as independent; those of speakers are means ± half the 95 % interval of `metrics.summary`.
     """
-    by = list(by)
+    by = ["inputs", "protocol", "source"]
     single = rows[rows["metric"].eq("accuracy") & rows["speaker"].ne("all")]
     right = single.assign(right=single["value"] * single["n"]).groupby([*by, "seed", "fold"])[["right", "n"]]
     of_folds = right.sum()

@@ -39,22 +39,19 @@ def loudest(levels, n_frames):
 class CNN14(nn.Module):
     """CNN-14 of PANNs, parameters named as there: log-mel levels (B, n_mels, n_frames) [dB] to logits.
 
-    Six blocks of two 3 x 3 convolutions; the mean over frequency, the mean plus the maximum over time; `fc1`,
-    whose output is the embedding; `fc_audioset`, the head. Clips of less than 32 frames are padded by
-    their last frame, half at either end.
+    Clips of less than 32 frames are padded by their first and last one, half at either end.
 
     Parameters
     ----------
     n_classes : int
-        527, the classes of AudioSet, are those of the published weights.
+        527 is AudioSet's.
     width : float
         Scale of channels and embedding; 1 is the published network, of 64 to 2048 channels.
     dropout : (float, float)
         After each block, and around `fc1`; the published ones starve narrow networks.
 
-    Source
-    ------
-    Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition", 2020.
+    Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
+    2020.
 
     >>> sum(parameter.numel() for parameter in CNN14().parameters())
     80753615
@@ -73,7 +70,7 @@ class CNN14(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def embed(self, levels):
-        """Embeddings (B, 2048 * width) of clips."""
+        """Embeddings (B, 2048 * width) of clips: what `fc1` gives."""
         short = max(0, SHORTEST - levels.shape[2])
         levels = pad(levels, (short // 2, short - short // 2), mode="replicate")
         x = self.bn0(levels[..., None]).transpose(1, 3)  # (B, 1, n_frames, n_mels)
@@ -104,11 +101,10 @@ class Block(nn.Module):
 def published_cnn14(path, n_classes=527):
     """CNN-14 with the weights of PANNs' checkpoint, `corpora.model("cnn14")`; a new head for other classes.
 
-    The buffers of its front end are left out. Nothing in the file is run.
+    Nothing in the file is run.
 
     Raises
     ------
-    FileNotFoundError
     ValueError
         The file is truncated or no checkpoint; or its names or shapes differ: all of them by name.
     """
@@ -123,8 +119,8 @@ def published_cnn14(path, n_classes=527):
         ) from None
     found = found.get("model", found) if isinstance(found, dict) else {}
     found = {name: weights for name, weights in found.items() if not name.startswith(FRONT_END)}
-    shapes, wanted = ({name: tuple(getattr(weights, "shape", ())) for name, weights in state.items()}
-                      for state in (found, net.state_dict()))  # fmt: skip
+    shapes = {name: tuple(getattr(weights, "shape", ())) for name, weights in found.items()}
+    wanted = {name: tuple(weights.shape) for name, weights in net.state_dict().items()}
     differ = [f"{name}: {shapes.get(name, 'missing')}, CNN-14 has {wanted.get(name, 'none of that name')}"
               for name in wanted | shapes if shapes.get(name) != wanted.get(name)]  # fmt: skip
     refuse(differ, f"{path} is no checkpoint of CNN-14", WAY_OUT)
@@ -139,27 +135,20 @@ class AlexNet(nn.Module):
 
     Levels are scaled to mean 0 and spread 1 within a clip, stretched to 224 x 224, the same in each colour.
 
-    Parameters
-    ----------
-    pretrained : bool
-        Start from torchvision's weights (ImageNet), which lie where torch keeps its downloads.
-
     Raises
     ------
     FileNotFoundError
-        The weights are not there.
+        `pretrained`, and torchvision's weights (ImageNet) are not where torch keeps its downloads.
     """
 
     def __init__(self, n_classes, *, pretrained=False):
         super().__init__()
         weights = models.AlexNet_Weights.IMAGENET1K_V1 if pretrained else None
-        if (
-            pretrained
-            and not (file := Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)).is_file()
-        ):
-            raise FileNotFoundError(
-                f"{file} is not there: `torchvision.models.alexnet(weights={weights})` gets it"
-            )
+        if pretrained:
+            file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+            if not file.is_file():
+                way_out = f"`torchvision.models.alexnet(weights={weights})` gets it"
+                raise FileNotFoundError(f"{file} is not there: {way_out}")
         self.net = models.alexnet(weights=weights)
         self.net.classifier[6] = nn.Linear(4096, n_classes)
 
@@ -172,12 +161,10 @@ class AlexNet(nn.Module):
 class GuidedTransformer(nn.Module):
     """Guided spatial transformer: face images and guides, (B, 48, 48) each in [0, 1], to logits.
 
-    The guide (a saliency map, or a mask of landmarks) says where to look: from it comes the affine warp of
-    the image, at first the identity; a small convolutional network classifies what the warp shows.
+    From the guide (a saliency map, or a mask of landmarks) comes the affine warp of the image, at first the
+    identity; a small convolutional network classifies what the warp shows.
 
-    Source
-    ------
-    Luna-Jimenez et al., Applied Sciences 11(16):7217, 2021.
+    Source: Luna-Jimenez et al., Applied Sciences 11(16):7217, 2021.
     """
 
     def __init__(self, n_classes):
@@ -214,17 +201,14 @@ class GuidedTransformer(nn.Module):
 class AttentiveLSTM(nn.Module):
     """Bi-LSTM with attention: sequences (B, T, d) and their lengths (B,), all T if not given, to logits.
 
-    What lies behind a sequence's length changes nothing. The clip is the sum of the outputs of the last
-    layer, weighted by the attention that each moment gets.
+    What lies behind a sequence's length changes nothing.
 
     Parameters
     ----------
     hidden, n_layers : int
         Units of each direction; bi-LSTM layers, and as many layers of attention (tanh).
 
-    Source
-    ------
-    Luna-Jimenez et al., Applied Sciences 12(1):327, 2022.
+    Source: Luna-Jimenez et al., Applied Sciences 12(1):327, 2022.
     """
 
     def __init__(self, n_features, n_classes, *, hidden=50, n_layers=2, dropout=0.3):
@@ -237,7 +221,7 @@ class AttentiveLSTM(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(both, n_classes))
 
     def attend(self, sequences, lengths=None):
-        """Representation (B, 2 * hidden) of each clip, and the attention (B, T) that sums to 1 over it."""
+        """Sum of a clip's outputs (B, 2 * hidden), weighted by the attention (B, T); and the attention."""
         n_frames = sequences.shape[1]
         lengths = torch.full((len(sequences),), n_frames) if lengths is None else lengths.cpu()
         packed = pack_padded_sequence(sequences, lengths, batch_first=True, enforce_sorted=False)

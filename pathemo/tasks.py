@@ -49,14 +49,13 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     index : DataFrame
         From `pathemo.corpora.load` or `from_table`.
     features : float array (n_rows, d), or images (n_rows, channels, height, width)
-        A row a clip, from `pathemo.speech.functionals` for instance, or several, see `clip`.
     inputs : {"plain", "speaker-normalised"}
         The second scales the features of each speaker by that speaker's own unlabelled clips.
     clip : int array (n_rows,), optional
-        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it. Clips without rows
-        are no part of the task; a clip's posteriors are the means over its rows.
+        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it; a row a clip when
+        not given. Clips without rows are no part of the task.
     modality : str, optional
-        What the features are of, "crops" for instance; it stands before `inputs` in result rows.
+        "crops" for instance; it stands before `inputs` in result rows.
     """
     if inputs not in ("plain", "speaker-normalised"):
         raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
@@ -76,14 +75,14 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     )  # fmt: skip
 
 
-def groups(name, index, features, n_groups, *, seed=0, clip=None, **options):
+def groups(name, index, features, n_groups, *, clip=None, **options):
     """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb 1/3", ...
 
     Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`.
     """
     clip = np.arange(len(index)) if clip is None else clip
     tasks = []
-    for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed), start=1):
+    for number, _, part in splits.speaker_folds(index, n_groups, seed=0):
         rows = np.isin(clip, part)
         of_part, clip_of_part = index.iloc[part].reset_index(drop=True), np.searchsorted(part, clip[rows])
         group = f"{name} {number}/{n_groups}"
@@ -105,11 +104,11 @@ def with_emotions(task, emotions):
     """Return the task with the clips of these emotions alone; its `inputs` say so."""
     clips = np.flatnonzero(np.isin(task.emotion, emotions))
     rows = task.rows(clips)
-    folds = [
-        fold._replace(train=np.searchsorted(clips, np.intersect1d(fold.train, clips)),
-                      test=np.searchsorted(clips, np.intersect1d(fold.test, clips)))
-        for fold in task.folds
-    ]  # fmt: skip
+
+    def kept(side):
+        return np.searchsorted(clips, np.intersect1d(side, clips))
+
+    folds = [fold._replace(train=kept(fold.train), test=kept(fold.test)) for fold in task.folds]
     return task._replace(
         features=task.features[rows], emotion=task.emotion[clips], speaker=task.speaker[clips],
         folds=tuple(fold for fold in folds if len(fold.test)), inputs=f"{task.inputs}, shared emotions",
@@ -120,12 +119,12 @@ def with_emotions(task, emotions):
 def pooled(tasks):
     """Return one source made of several: all their clips, over all emotions that any of them has."""
     offsets = np.cumsum([0, *(len(task.emotion) for task in tasks)])
-    clip = [task.rows(np.arange(len(task.emotion))) if task.clip is None else task.clip for task in tasks]
+    clips = [np.arange(len(task.emotion)) if task.clip is None else task.clip for task in tasks]
     return Task(
         "&".join(task.name for task in tasks),
         np.concatenate([task.features for task in tasks]),
         np.concatenate([task.emotion for task in tasks]),
         np.concatenate([[f"{task.name} {speaker}" for speaker in task.speaker] for task in tasks]),
         version="&".join(task.version for task in tasks), inputs=tasks[0].inputs,
-        clip=np.concatenate([of_task + offset for of_task, offset in zip(clip, offsets)]),
+        clip=np.concatenate([of_task + offset for of_task, offset in zip(clips, offsets)]),
     )  # fmt: skip
