@@ -1,7 +1,7 @@
 """An episode: the active modules of r replicas side by side, trained by gradients taken by hand.
 
 `PathNet` checks modules out of its layers into an episode, and in again when it is over; in between they are
-compact, so that a layer of r replicas is one batched product. Autograd is the oracle of the gradients.
+compact, so that a layer of r replicas is one batched product.
 
 Letters: r replicas, L layers, N active modules, B batch, K emotions.
 """
@@ -33,11 +33,8 @@ class Episode:
     def forward(self, x, gates):
         """Return logits (r, K, B), the inputs of each layer and of the head, and what modules put out.
 
-        Parameters
-        ----------
-        x : tensor (r, B, d + 1)
-            The last column is 1.
-        gates : list of L, what a layer's sum is multiplied by: None, a number, or a tensor (r, B, width, ...)
+        `x` (r, B, d + 1) has a last column of ones. `gates` are what the sum of each layer is multiplied by:
+        None, a number, or a tensor (r, B, width, ...).
         """
         inputs, outputs = [x, *self.given], []
         for layer, kind in enumerate(self.kinds):
@@ -47,7 +44,7 @@ class Episode:
                 self.joined[layer].mul_(gates[layer])
         return torch.bmm(self.weights[-1], inputs[-1].mT), inputs, outputs
 
-    def descend(self, *, optimiser, learning_rate, momentum, head_only):
+    def descend(self, optimiser, *, learning_rate, momentum, head_only):
         """Choose how `step` updates the weights. Moments and momentum start at zero.
 
         Plain SGD needs no gradient in memory: what is added to the weights is the product itself.

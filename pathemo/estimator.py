@@ -24,9 +24,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     sources : sequence of (X, y), optional
-        Sources to learn before all others. What `fit_source` learned is fitted state, which `clone` drops as
-        scikit-learn demands; so in `cross_val_predict` or `GridSearchCV` sources are given here. A pipeline
-        does not transform them: they must have the features that the classifier gets.
+        Sources to learn before all others, with the features that the classifier gets: no pipeline transforms
+        them. In `cross_val_predict` or `GridSearchCV` sources are given here, since `clone` drops what
+        `fit_source` learned.
     n_layers, n_modules, n_active, width : int
         L layers of M modules of `width` units, N of them active. Each source freezes up to N modules a layer,
         so choose M above N times the number of tasks.
@@ -36,11 +36,10 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         T, steps of one competitor in one tournament; one pass over the rows when not given.
     final_minibatches : int, optional
         Steps that train the best path on after the evolution; as many as the evolution took when not given.
-    population_size, batch_size : int
-    learning_rate, optimiser, dropout, label_smoothing, balanced
+    population_size : int
+    batch_size, learning_rate, optimiser, dropout, label_smoothing, balanced
         As in `PathNet.train`.
     random_state : int, RandomState or None
-        An int makes results repeat.
     verbose : bool
         Show the progress of each evolution.
 
@@ -50,16 +49,15 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     best_path_ : int array (L, N)
     history_ : DataFrame
-        The evolution on the target, see `pathemo.evolution.Evolution`; it has the share of frozen modules.
+        The evolution on the target, see `pathemo.evolution.evolve`.
     n_steps_ : int
         Gradient steps on the target: those of the evolution and the final ones.
     net_ : PathNet
 
     Notes
     -----
-    Training the best path on is ours: the evolution leaves it short of training, since its modules learned on
-    other paths too. With half of the same steps on the best path, accuracy on digits was 96.2 %, else 95.5 %.
-    The defaults were chosen on training parts of scikit-learn's digits, wine and breast-cancer.
+    Training the best path on is ours. With half of the same steps on it, accuracy on digits was 96.2 %, else
+    95.5 %. The defaults were chosen on training parts of scikit-learn's digits, wine and breast-cancer.
 
     Source: Fernando et al. 2017, arXiv 1701.08734, section 2.
 
@@ -128,7 +126,7 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """Return the most probable class of each row (n,)."""
-        most_probable = self.predict_proba(X).argmax(axis=1)
+        most_probable = self.predict_proba(X).argmax(axis=1)  # first, since it checks that `fit` was called
         return self.classes_[most_probable]
 
     def _validated(self, X, y, *, reset):

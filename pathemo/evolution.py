@@ -20,21 +20,19 @@ from tqdm.auto import tqdm
 from . import checkpoints
 
 CHECKPOINT = "an evolution"
+REACH = 2  # [modules] greatest move of a gene
 
 
 def random_genotype(generator, *, n_layers, n_modules, n_active):
-    """Return a genotype drawn uniformly: (n_layers, n_active) distinct modules a layer.
-
-    >>> random_genotype(np.random.default_rng(0), n_layers=2, n_modules=5, n_active=3).shape
-    (2, 3)
-    """
+    """Return a genotype (n_layers, n_active) drawn uniformly."""
     return np.stack([generator.choice(n_modules, n_active, replace=False) for _ in range(n_layers)])
 
 
-def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, reach=2, edge="wrap"):
+def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, edge="wrap"):
     """Return a mutated copy of a genotype.
 
-    Each gene moves, with probability `rate`, by an integer drawn from [-reach, reach].
+    Each gene moves, with probability `rate`, by an integer drawn from [-2, 2], but not onto a module that the
+    path already uses in this layer: the paper leaves open how genes stay distinct.
 
     Parameters
     ----------
@@ -42,17 +40,10 @@ def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, reach=2, ed
     n_forced : int
         The first genes of each layer that never move.
     rate : float, optional
-        Probability that a gene moves; 1 / number of genes that may, as in the paper, when not given.
-    reach : int
-        Greatest move [modules].
+        1 / number of genes that may move, as in the paper, when not given.
     edge : {"wrap", "clamp"}
-        What a move beyond the edge of a layer does: it goes on at the other edge, or ends at this one. The
-        paper leaves it open. Wrapping favours no module, clamping the outer ones; no difference was seen.
-
-    Notes
-    -----
-    A move onto a module that the path already uses in this layer is not made, so genes stay distinct and a
-    path keeps its size; the paper leaves this open too.
+        A move beyond the edge of a layer goes on at the other edge, or ends at this one. The paper leaves it
+        open. Wrapping favours no module, clamping the outer ones; no difference was seen.
 
     Source: Fernando et al. 2017, section 2.
 
@@ -64,7 +55,7 @@ def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, reach=2, ed
     mutant = genotype.copy()
     may_move = mutant[:, n_forced:]
     rate = 1 / may_move.size if rate is None else rate
-    moves = generator.integers(-reach, reach + 1, may_move.shape) * (generator.random(may_move.shape) < rate)
+    moves = generator.integers(-REACH, REACH + 1, may_move.shape) * (generator.random(may_move.shape) < rate)
     for layer, gene in zip(*np.nonzero(moves), strict=True):
         module = may_move[layer, gene] + moves[layer, gene]
         module = module % n_modules if edge == "wrap" else min(max(module, 0), n_modules - 1)
@@ -80,8 +71,7 @@ class Population:
 
     Parameters
     ----------
-    generators : list of numpy.random.Generator
-        One a replica.
+    generators : list of R numpy.random.Generator
     size : int
         Genotypes a replica; at least 2.
     first : int array (R, k, n_layers, n_active), optional
@@ -90,8 +80,8 @@ class Population:
         Modules that every genotype holds before its `n_active` own ones.
     immigration : float
         Probability that a loser's place goes to a genotype drawn anew.
-    mutation : dict
-        `rate`, `reach` and `edge` of `mutate`.
+    rate, edge
+        See `mutate`.
 
     Attributes
     ----------
@@ -102,26 +92,29 @@ class Population:
 
     def __init__(
         self, generators, *, size, n_layers, n_modules, n_active, first=None, forced=None, immigration=0.0,
-        mutation=(),
+        rate=None, edge="wrap",
     ):  # fmt: skip
         if size < 2:
             raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
         forced = np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
-        self.n_forced = forced.shape[2]
-        most = n_modules - self.n_forced
+        n_forced = forced.shape[2]
+        most = n_modules - n_forced
         if not 1 <= n_active <= most:
-            raise ValueError(f"n_active = {n_active}: beside {self.n_forced} forced ones, 1 to {most} may be")
-        self.generators, self.n_modules, self.mutation = generators, n_modules, dict(mutation)
-        self.own, self.forced = dict(n_layers=n_layers, n_modules=most, n_active=n_active), forced
-        self.immigration = immigration
+            raise ValueError(f"n_active = {n_active}: beside {n_forced} forced ones, 1 to {most} may be")
+        self.generators, self.forced, self.immigration = generators, forced, immigration
+        self.own = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
+        self.mutation = dict(n_modules=n_modules, n_forced=n_forced, rate=rate, edge=edge)
         self.genotypes = np.array([[self._drawn(r) for _ in range(size)] for r in range(len(generators))])
         if first is not None:
             self.genotypes[:, : first.shape[1]] = first[:, :size]
         self.fitness = np.full((len(generators), size), -np.inf)
 
     def _drawn(self, replica):
-        """Return a genotype drawn anew, around what is forced."""
-        return _around(random_genotype(self.generators[replica], **self.own), self.forced[replica])
+        """Return a genotype (L, F + N) of what is forced and, drawn among the rest, n_active others."""
+        genotype = random_genotype(self.generators[replica], **self.own)
+        for held in np.sort(self.forced[replica], axis=1).T:
+            genotype = genotype + (genotype >= held[:, None])
+        return np.hstack([self.forced[replica], genotype])
 
     def draw(self):
         """Return the two competitors of each replica: places in the population (R, 2), distinct."""
@@ -135,12 +128,8 @@ class Population:
     def settle(self, pairs, fitness):
         """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner, or new.
 
-        Parameters
-        ----------
-        pairs : int array (R, 2)
-            Places of the competitors, from `draw`.
-        fitness : float array (R, 2)
-            What each competitor reached. A tie goes to the second, which was trained last.
+        `pairs` (R, 2) are places of the competitors, from `draw`, `fitness` (R, 2) what each reached. A tie
+        goes to the second, which was trained last.
         """
         winners = (fitness[:, 1] >= fitness[:, 0]).astype(int)
         for replica, (pair, winner) in enumerate(zip(pairs, winners, strict=True)):
@@ -149,24 +138,15 @@ class Population:
             self.fitness[replica, loser] = -np.inf
             generator = self.generators[replica]
             if self.immigration and generator.random() < self.immigration:
-                self.genotypes[replica, loser] = self._drawn(replica)
-                continue
-            self.genotypes[replica, loser] = mutate(
-                self.genotypes[replica, first], generator, n_modules=self.n_modules, n_forced=self.n_forced,
-                **self.mutation,
-            )  # fmt: skip
+                newborn = self._drawn(replica)
+            else:
+                newborn = mutate(self.genotypes[replica, first], generator, **self.mutation)
+            self.genotypes[replica, loser] = newborn
         return winners
 
     def best(self):
         """Return the fittest genotype of each replica: int array (R, n_layers, n_active)."""
         return self.paths(self.fitness.argmax(axis=1))
-
-
-def _around(genotype, forced):
-    """Return a genotype (L, F + N) of forced modules and, numbered among the rest, those of `genotype`."""
-    for held in np.sort(forced, axis=1).T:
-        genotype = genotype + (genotype >= held[:, None])
-    return np.hstack([forced, genotype])
 
 
 class Evolution(NamedTuple):
@@ -179,8 +159,8 @@ class Evolution(NamedTuple):
 
 def evolve(
     net, task, examples, *, generations, population_size=4, minibatches=50, fitness="train",
-    development=None, smoothing=0.0, immigration=0.0, first=None, forced=None, rate=None, reach=2,
-    edge="wrap", checkpoint=None, checkpoint_every=10, progress=False, **training,
+    development=None, smoothing=0.0, immigration=0.0, first=None, forced=None, rate=None, edge="wrap",
+    checkpoint=None, checkpoint_every=10, progress=False, **training,
 ):  # fmt: skip
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
 
@@ -196,24 +176,22 @@ def evolve(
     generations : int
         Tournaments a replica; the budget is generations * 2 * minibatches gradient steps.
     population_size : int
-        The fewer, the more of the budget each path gets: with 20 tournaments, 4 were 1.5 points of UAR better
-        than 16 on development speakers, and 16 were 4 better than the paper's 64.
+        The fewer, the more of the budget each path gets; the paper's are 64.
     fitness : {"train", "loss", "dev"}
         "train" is the paper's: accuracy over the minibatches of the tournament. "loss" is minus their loss,
         which tells paths apart that are all accurate. "dev" is UAR on the rows `development`, speakers held
-        out of the training part. To hold them out cost 5 points.
+        out of the training part.
     development : list of R int arrays, optional
     smoothing : float
         Weight of what a genotype reached when it last competed, if it did, in its fitness now. Ours.
     immigration : float
-        Probability that a genotype drawn anew takes the loser's place, not a copy of the winner. Ours, as is
-        what it is for: a population whose paths do not all become alike.
+        Probability that a genotype drawn anew takes the loser's place, so that paths stay apart. Ours.
     first : int array (R, k, L, N), optional
-        Genotypes that the population starts with, the frozen path for instance; the others are drawn.
+        Genotypes that the population starts with, the frozen path for instance.
     forced : int array (R, L, F), optional
-        Modules that every path uses besides its N own ones: the frozen path, to force it. In the paper frozen
-        modules are free to be used or not. Neither `first` nor `forced` made a difference.
-    rate, reach, edge
+        Modules that every path uses besides its N own ones: the frozen path, which in the paper is free to be
+        used or not.
+    rate, edge
         Of mutations, see `mutate`.
     checkpoint : path, optional
         File that keeps the state of the network and the evolution, written every `checkpoint_every`
@@ -238,7 +216,7 @@ def evolve(
         An option is unknown, or the checkpoint is of another run, of something else, or damaged.
 
     Source: Fernando et al. 2017, section 2.2. Ours: the best path is the one whose fitness was highest
-    when it last competed. Points are of tests/benchmarks/README.md.
+    when it last competed. tests/benchmarks/README.md has what the options are worth in transfer.
     """
     if generations < 1:
         raise ValueError(f"generations = {generations}: a path needs at least 1 tournament")
@@ -248,8 +226,7 @@ def evolve(
         raise ValueError("fitness = 'dev' needs the rows of development speakers: development=[...]")
     population = Population(
         net.generators, size=population_size, n_layers=net.n_layers, n_modules=net.n_modules,
-        n_active=net.n_active, first=first, forced=forced, immigration=immigration,
-        mutation=dict(rate=rate, reach=reach, edge=edge),
+        n_active=net.n_active, first=first, forced=forced, immigration=immigration, rate=rate, edge=edge,
     )  # fmt: skip
     record = {
         "populations": np.zeros((generations + 1, *population.genotypes.shape), np.int16),
@@ -261,7 +238,7 @@ def evolve(
     done, run, frozen = 0, None, net.frozen.cpu().numpy()
     if checkpoint is not None:
         options = (population_size, minibatches, fitness, development, smoothing, immigration, first, forced,
-                   rate, reach, edge)  # fmt: skip
+                   rate, REACH, edge)  # fmt: skip
         run = joblib.hash([task, options, training, examples.fingerprint(), net.fingerprint()])
         if Path(checkpoint).exists():
             done = _resume(checkpoint, run, net, population, record)

@@ -19,8 +19,7 @@ class Examples:
     """Inputs and labels that R replicas share, and the rows that each may learn from.
 
     Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no others. Each
-    distinct choice of rows (a fold) has a scaled copy of all inputs, so that to draw a minibatch is to copy
-    rows: folds * n * (d + 1) * 4 bytes.
+    distinct choice of rows (a fold) has a scaled copy of all inputs: folds * n * (d + 1) * 4 bytes.
 
     Parameters
     ----------
@@ -29,9 +28,8 @@ class Examples:
         Emotions as integers 0..K-1.
     rows : list of R int arrays
         The rows that each replica may learn from.
-    scaling : {"rows", None} or pair of arrays (F, d)
-        None leaves the inputs as they are: for images, whose scale is known. A pair is the `scaling` of other
-        examples, their mean and 1 / spread.
+    scaling : pair of arrays (F, d), optional
+        Mean and 1 / spread, the `scaling` of other examples, to take their place.
 
     Attributes
     ----------
@@ -45,40 +43,35 @@ class Examples:
         Least and greatest value of each input over the rows of a fold.
     """
 
-    def __init__(self, features, labels, rows, *, scaling="rows", device="cpu"):
+    def __init__(self, features, labels, rows, *, scaling=None, device="cpu"):
         self.shape = np.shape(features)[1:]
         features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
-            raise ValueError(
-                f"features of {(~finite).sum()} rows are not finite, the first is row {finite.argmin()}"
-            )
+            raise ValueError(f"features of {(~finite).sum()} rows are not finite, "
+                             f"the first is row {finite.argmin()}")  # fmt: skip
         self.labels, self.rows, self.device = np.asarray(labels), [np.asarray(r) for r in rows], device
         folds = {r.tobytes(): r for r in self.rows}
         place = {key: fold for fold, key in enumerate(folds)}
         self.fold = torch.as_tensor([place[r.tobytes()] for r in self.rows], device=device)
         self.first = self.fold * len(features)
-        if scaling == "rows":
+        if scaling is None:
             mean = np.stack([features[r].mean(axis=0, dtype=np.float64) for r in folds.values()])
             spread = np.stack([features[r].std(axis=0, dtype=np.float64) for r in folds.values()])
-            scaling = mean.astype(np.float32), np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+            scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+            scaling = mean.astype(np.float32), scale.astype(np.float32)
         self.scaling = scaling
         table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
-        for fold in range(len(folds)):
-            table[fold, :, :-1] = features
-            if scaling is not None:
-                table[fold, :, :-1] -= scaling[0][fold]
-                table[fold, :, :-1] *= scaling[1][fold].astype(np.float32)
+        table[..., :-1] = features
+        table[..., :-1] -= scaling[0][:, None]
+        table[..., :-1] *= scaling[1][:, None]
         seen = (table[fold, r, :-1] for fold, r in enumerate(folds.values()))  # one copy at a time
         extremes = [(of_fold.min(axis=0), of_fold.max(axis=0)) for of_fold in seen]
         self.low, self.high = torch.as_tensor(np.stack(extremes, axis=1), device=device)
         self.table = torch.as_tensor(table, device=device).flatten(0, 1)
 
     def inputs(self, rows, replicas=slice(None)):
-        """Return the inputs at `rows` (r, B) of each replica, scaled as it may, with a last column of ones.
-
-        Tensor (r, B, d + 1).
-        """
+        """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica, with a last column of ones."""
         return self.at(torch.as_tensor(rows, device=self.device) + self.first[replicas, None])
 
     def at(self, places):
@@ -86,16 +79,10 @@ class Examples:
         return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
 
     def draw(self, generators, replicas, *, steps, batch_size, balanced):
-        """Return the rows of each replica's next minibatches: int tensor (steps, r, batch_size).
+        """Return the rows of the next minibatches of a slice of replicas: int tensor (steps, r, batch_size).
 
         Each draws from its own generator, with replacement. Balanced minibatches draw an emotion first
         and one of its rows second, so that rare emotions weigh as much as common ones, as they do in UAR.
-
-        Parameters
-        ----------
-        generators : list of r numpy.random.Generator
-        replicas : slice
-            Whose rows they draw.
         """
         drawn = []
         for generator, rows in zip(generators, self.rows[replicas], strict=True):

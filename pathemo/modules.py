@@ -2,8 +2,7 @@
 
 Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what the d of
 them are, and a last column of ones meets the bias. The weights of a layer's active modules lie one below the
-other, (r, N * width, fan_in + 1), as in torch.nn.Linear; the bias is the last column. Autograd is the oracle
-of the gradients in the tests.
+other, (r, N * width, fan_in + 1), as in torch.nn.Linear; the bias is the last column.
 
 Letters: r replicas, B batch, N active modules.
 """
@@ -16,15 +15,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 class Linear:
-    """Fully connected modules, max(0, W x + b): batched matrix products.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the input.
-    width : int
-        Units of a module; the output has `self.shape` = (width,).
-    """
+    """Fully connected modules of `width` units, max(0, W x + b), on inputs of any `shape`."""
 
     def __init__(self, shape, width):
         self.fan_in, self.width, self.shape = prod(shape), width, (width,)
@@ -48,13 +39,11 @@ class Convolution:
     Parameters
     ----------
     shape : (channels, height, width)
-        Of the input.
+        Of the input; the output has `self.shape` = (width, height / stride, width / stride), rounded up.
     width : int
-        Feature maps of a module; the output has `self.shape` = (width, height / stride, width / stride),
-        rounded up.
-    kernel : int
-        Odd; the input is padded by kernel // 2 zeros.
-    stride : int
+        Feature maps of a module.
+    kernel, stride : int
+        The kernel is odd; the input is padded by kernel // 2 zeros.
     """
 
     def __init__(self, shape, width, *, kernel, stride):

@@ -1,9 +1,8 @@
 """PathNet with its replicas stacked: R independent super-networks in one tensor program.
 
-A study trains the same small network hundreds of times (folds x seeds x directions). Alone each is a chain of
-tiny products that leaves a processor idle; stacked they are batched products that fill it. Every tensor here
-has a leading replica axis, every replica draws from a generator of its own, and so what a replica learns does
-not depend on who shares the stack.
+A study trains the same small network hundreds of times (folds x seeds x directions): stacked, tiny products
+become batched ones that fill a processor. Every tensor has a leading replica axis, every replica draws from a
+generator of its own, and so what a replica learns does not depend on who shares the stack.
 
 Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatches, K emotions; r replicas of
 a chunk.
@@ -38,7 +37,7 @@ class PathNet:
     Parameters
     ----------
     inputs : int or (channels, height, width)
-        What the first layer gets: features for linear modules, or images for convolutional ones.
+        Features for linear modules, or images for convolutional ones.
     seeds : list of R ints or numpy.random.SeedSequence
         One a replica; all its draws (weights, minibatches, dropout, mutations) come from it.
     n_layers, n_modules, n_active : int
@@ -49,8 +48,8 @@ class PathNet:
     kernel, stride : int
         Of convolutional modules.
     combine : {"sum", "mean"}
-        What becomes of the outputs of a layer's active modules. The sum is the paper's, and was 3 to 5 points
-        of UAR better on development speakers; the mean leaves the scale as it is when N changes.
+        Of the outputs of a layer's active modules. The sum is the paper's, and was 3 to 5 points better on
+        development speakers; the mean leaves the scale as it is when N changes.
 
     Attributes
     ----------
@@ -60,7 +59,7 @@ class PathNet:
         Modules that take part in the forward pass and are never updated.
     heads : dict of tensors (R, K, d + 1)
     stopped : dict of str
-        By replica, why it learns no more: its loss was not finite. It keeps what it had before.
+        By replica, why it learns no more.
 
     Examples
     --------
@@ -86,7 +85,7 @@ class PathNet:
             kernel=kernel, stride=stride, combine=combine,
         )  # fmt: skip
         self.generators = [np.random.default_rng(seed) for seed in seeds]
-        self.n_layers, self.n_modules, self.n_active, self.width = n_layers, n_modules, n_active, width
+        self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
         self.combine, self.device, self.heads, self.stopped = combine, device, {}, {}
         self.kinds, shape = [], (inputs,) if np.isscalar(inputs) else tuple(inputs)
         for units in np.broadcast_to(width, n_layers).tolist():
@@ -103,11 +102,6 @@ class PathNet:
     def n_replicas(self):
         """Number of replicas R."""
         return len(self.generators)
-
-    @property
-    def nbytes(self):
-        """Memory of all weights [bytes]: 4 R times M * sum of width * (fan_in + 1), and the heads."""
-        return sum(weights.nbytes for weights in (*self.layers, *self.heads.values()))
 
     def parameters_on_path(self):
         """Return how many numbers a path trains, heads aside: N times the sum of width * (fan_in + 1)."""
@@ -128,11 +122,7 @@ class PathNet:
         return torch.zeros_like(self.frozen).scatter_(2, torch.as_tensor(paths, device=self.device), True)
 
     def reinitialise(self, *, scale=1.0):
-        """Draw all modules that are not frozen anew; frozen ones stay as they are, to the bit.
-
-        What is drawn is multiplied by `scale`: near 0, a path with frozen modules on it starts with what
-        these alone give.
-        """
+        """Draw all modules that are not frozen anew, times `scale`; frozen ones stay, to the bit."""
         for layer, weights in enumerate(self.layers):
             for replica, generator in enumerate(self.generators):
                 fresh = torch.as_tensor(scale * _fresh(generator, weights.shape[1:]), device=self.device)
@@ -140,10 +130,7 @@ class PathNet:
                 weights[replica, learns] = fresh[learns]
 
     def repeat(self, seeds):
-        """Return a PathNet with each replica copied len(seeds) / R times in a row, each copy on its own seed.
-
-        A source task learned once a seed serves all folds of the target this way.
-        """
+        """Return a PathNet of each replica len(seeds) / R times in a row, each copy on its own seed."""
         copies, rest = divmod(len(seeds), self.n_replicas)
         if rest:
             raise ValueError(f"{len(seeds)} seeds cannot be shared evenly by {self.n_replicas} replicas")
@@ -157,16 +144,13 @@ class PathNet:
 
     def state(self):
         """Return all that the network is, random streams included, as tensors, numbers, texts and dicts."""
-        streams = [generator.bit_generator.state for generator in self.generators]
-        return {
-            "shape": self.shape, "layers": self.layers, "heads": self.heads, "frozen": self.frozen,
-            "stopped": self.stopped, "streams": streams,
-        }  # fmt: skip
+        kept = {name: getattr(self, name) for name in ("shape", "layers", "heads", "frozen", "stopped")}
+        return kept | {"streams": [generator.bit_generator.state for generator in self.generators]}
 
     def restore(self, state):
         """Become what the network of the same shape was when `state` was taken."""
-        self.layers, self.heads, self.frozen = state["layers"], state["heads"], state["frozen"]
-        self.stopped = state["stopped"]
+        for name in ("layers", "heads", "frozen", "stopped"):
+            setattr(self, name, state[name])
         for generator, stream in zip(self.generators, state["streams"], strict=True):
             generator.bit_generator.state = stream
 
@@ -196,39 +180,34 @@ class PathNet:
         """Train the modules on `paths` and the head of `task`; return accuracy and loss over the minibatches.
 
         A replica whose loss or weights are not finite keeps what it had before this call, learns no more, and
-        is named in a warning and in `stopped`; the others go on.
-
-        What is said of points was measured in transfer, on development speakers of three corpora: the table
-        and its intervals are in tests/benchmarks/README.md.
+        is named in a warning and in `stopped`; the others go on. tests/benchmarks/README.md has what the
+        options are worth in transfer.
 
         Parameters
         ----------
-        task : str
-            Whose head to use; see `add_head`.
         paths : int array (R, L, N)
         examples : Examples
         steps : int
             Gradient steps, one minibatch each.
         optimiser : {"adam", "sgd"}
-            Moments and momentum start anew at each call. Adam was 1 to 3 points better.
+            Moments and momentum start anew at each call.
         momentum : float
             Of SGD.
         dropout : float
-            Probability that a unit of a layer's output, or a whole feature map, is dropped. No difference.
+            Probability that a unit of a layer's output, or a whole feature map, is dropped.
         salt_and_pepper : float
-            Probability that an input is replaced by its least or greatest value over the replica's rows. On
-            digits it made the task hard enough to evolve (Fernando et al. 2017); here 0.1 cost 2 points.
+            Probability that an input is replaced by its least or greatest value over the replica's rows.
         gaussian_noise : float
-            Standard deviation of what is added to each input [that of a scaled input is 1]; 0.5 cost 1 to 2.
+            Standard deviation of what is added to each input [that of a scaled input is 1].
         mask : float
             Greatest share of an image's rows, and of its columns, that one band of each hides with zeros, in
             each minibatch anew: SpecAugment (Park et al. 2019) for log-mel segments.
         label_smoothing : float
-            Share of the goal that is spread evenly over all emotions. No difference seen.
+            Share of the goal that is spread evenly over all emotions.
         balanced : bool
-            Draw emotions equally often, as UAR weighs them; see `Examples.draw`. No difference seen.
+            Draw emotions equally often; see `Examples.draw`.
         head_only : bool
-            Train the head and leave every module as it is.
+            Leave every module as it is.
 
         Returns
         -------
@@ -248,9 +227,7 @@ class PathNet:
             weights, places = self._check_out(task, replicas, paths)
             learns = [self._learns(layer, place) for layer, place in enumerate(places)]
             episode = Episode(self.kinds, weights, batch_size, learns)
-            episode.descend(
-                optimiser=optimiser, learning_rate=learning_rate, momentum=momentum, head_only=head_only
-            )
+            episode.descend(optimiser, learning_rate=learning_rate, momentum=momentum, head_only=head_only)
             right, total = 0, 0
             for start in range(0, steps, BLOCK):
                 n_steps = min(BLOCK, steps - start)

@@ -43,10 +43,15 @@ def test_a_constant_feature_is_zero():
     assert (x[0, :, 2] == 0).all()
 
 
-def test_unscaled_images_and_given_scaling():
-    """Images are flattened as they are; other clips can be scaled as the first ones were."""
+def as_they_are(n_folds, d):
+    """Scaling that changes nothing."""
+    return np.zeros((n_folds, d), np.float32), np.ones((n_folds, d), np.float32)
+
+
+def test_images_and_given_scaling():
+    """Images are flattened; other clips can be scaled as the first ones were."""
     images = FEATURES[:, :4].reshape(N, 1, 2, 2)
-    x = Examples(images, LABELS, [PARTS[0]], scaling=None).inputs(np.arange(N)[None])
+    x = Examples(images, LABELS, [PARTS[0]], scaling=as_they_are(1, 4)).inputs(np.arange(N)[None])
     assert (x[0, :, :-1].numpy() == FEATURES[:, :4]).all()
     seen = Examples(FEATURES, LABELS, [PARTS[0]])
     again = Examples(FEATURES[30:], LABELS[30:], [np.arange(30)], scaling=seen.scaling)
@@ -55,7 +60,7 @@ def test_unscaled_images_and_given_scaling():
 
 def test_extremes_are_of_the_replicas_rows():
     """`low` and `high` bound what a replica may see, and nothing else."""
-    examples = Examples(FEATURES, LABELS, PARTS[:2], scaling=None)
+    examples = Examples(FEATURES, LABELS, PARTS[:2], scaling=as_they_are(2, D))
     np.testing.assert_array_equal(examples.low[1], FEATURES[20:].min(0))
     np.testing.assert_array_equal(examples.high[0], FEATURES[:20].max(0))
 
@@ -88,7 +93,7 @@ def test_features_that_are_not_finite_are_named():
 def test_a_mask_hides_one_band_of_rows_and_one_of_columns():
     """All channels are hidden alike, the bands' widths vary up to the share, and each image has its own."""
     images = np.ones((4, 2, 20, 30), np.float32)
-    examples = Examples(images, np.arange(4) % 2, [np.arange(4)] * 2, scaling=None)
+    examples = Examples(images, np.arange(4) % 2, [np.arange(4)] * 2, scaling=as_they_are(1, 1200))
     x = examples.inputs(np.tile(np.arange(4), (2, 50)))
     generators = [np.random.default_rng(seed) for seed in (0, 1)]
     examples.disturb(x, generators, slice(0, 2), salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.5)
@@ -105,7 +110,7 @@ def test_fingerprint_tells_examples_apart():
     """Other features, labels or rows have another digest; equal ones the same."""
     own = Examples(FEATURES, LABELS, PARTS).fingerprint()
     assert own == Examples(FEATURES.copy(), LABELS, PARTS).fingerprint()
-    others = [(FEATURES + 1, LABELS, PARTS, None), (FEATURES, LABELS[::-1], PARTS, "rows")]
-    others.append((FEATURES, LABELS, PARTS[1:], "rows"))
+    others = [(FEATURES + 1, LABELS, PARTS, as_they_are(2, D)), (FEATURES, LABELS[::-1], PARTS, None)]
+    others.append((FEATURES, LABELS, PARTS[1:], None))
     for features, labels, rows, scaling in others:
         assert Examples(features, labels, rows, scaling=scaling).fingerprint() != own
