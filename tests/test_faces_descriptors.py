@@ -1,8 +1,10 @@
-"""Descriptors of face images."""
+"""Facts of pathemo.faces.descriptors: histograms of gradients, saliency."""
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from pathemo import faces
 from pathemo.faces import hog
 
 
@@ -50,3 +52,43 @@ def test_hog_keeps_what_the_left_half_shows():
         image[0, 4, column] = 1
         blocks = hog(image).reshape(3, 5, 48).any(axis=2)
         assert np.argwhere(blocks).tolist() == [[0, 0]]
+
+
+# --- saliency
+
+
+def texture():
+    """Image (48, 48) of even stripes, with a little noise."""
+    stripes = 0.5 + 0.3 * np.sin(2 * np.pi * np.arange(48) / 6)[None] * np.ones((48, 1))
+    return stripes + np.random.default_rng(0).normal(0, 0.005, (48, 48))
+
+
+@pytest.mark.parametrize("place", [(12, 12), (30, 20), (24, 36)])
+def test_what_is_unusual_is_salient(place):
+    """In even stripes a spot stands out, and the map is highest there."""
+    image = texture()
+    image[place[0] - 2 : place[0] + 3, place[1] - 2 : place[1] + 3] = 1
+    (guide,) = faces.saliency(image[None])
+    assert np.hypot(*(np.subtract(np.unravel_index(guide.argmax(), guide.shape), place))) < 4
+
+
+def test_saliency_is_the_spectral_residual():
+    """The map equals one written down from the equations of the paper, loop by loop."""
+    image = np.random.default_rng(0).random((24, 32))
+    spectrum = np.fft.fft2(image)
+    amplitude, phase = np.log(np.abs(spectrum)), np.angle(spectrum)
+    mean = sum(np.roll(amplitude, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)) / 9
+    expected = np.abs(np.fft.ifft2(np.exp(amplitude - mean + 1j * phase))) ** 2
+    expected = ndimage.gaussian_filter(expected, (2.5 * 24 / 64, 2.5 * 32 / 64))
+    expected = (expected - expected.min()) / np.ptp(expected)
+    np.testing.assert_allclose(faces.saliency(image[None])[0], expected, atol=1e-3)
+
+
+def test_each_map_is_its_own_images():
+    """Maps of many images are those of each alone, in [0, 1] as float32; an even image has an empty one."""
+    images = np.stack([texture(), texture().T, np.full((48, 48), 0.5)])
+    maps = faces.saliency(images)
+    assert maps.dtype == np.float32
+    assert maps.shape == images.shape
+    assert np.isfinite(maps).all() and maps.min() == 0 and maps.max() == 1
+    np.testing.assert_allclose(maps[1], faces.saliency(images[1:2])[0], atol=1e-6)

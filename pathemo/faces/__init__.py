@@ -1,17 +1,15 @@
-"""Faces: from video or image to crops, landmarks and guides.
+"""Faces: from video or image to crops, landmarks and saliency.
 
 pictures.py decodes, detection.py finds, follows and cuts out faces, descriptors.py describes them, tracks.py
-measures landmarks, guides.py says where to look.
+measures landmarks.
 """
 
-from .descriptors import hog
-from .detection import crops, cut, detections, find, follow, onto_crop, square
-from .guides import landmark_mask, saliency
+from .descriptors import hog, saliency
+from .detection import crops, cut, detections, find, follow, square
 from .pictures import frames, picture
 from .tracks import FUNCTIONALS, MEASURES, functionals, functionals_of, landmarks, measures, normalise, track
 
 __all__ = [
     "FUNCTIONALS", "MEASURES", "crops", "cut", "detections", "find", "follow", "frames", "functionals",
-    "functionals_of", "hog", "landmark_mask", "landmarks", "measures", "normalise", "onto_crop", "picture",
-    "saliency", "square", "track",
+    "functionals_of", "hog", "landmarks", "measures", "normalise", "picture", "saliency", "square", "track",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ DETECTORS = ("haar", "yunet", None)
 SEARCHES = (1 / 5, 1.2), (1 / 16, 1.1)
 SMALLEST = 24  # [pixels] of the smallest face sought, in the reduced picture: the window of the cascade
 WHOLE = 100  # [pixels] images up to this size are faces already
+LEAST = 0.5  # share of a clip's frames in which its face has to be found
 GAP = 0.5  # [s] a face is taken to be where it was found this long before or after
 FEW = {"video": 8, "image": 50}  # take less time than to start processes
 COLUMNS = ["time", "x", "y", "width", "height", "found"]
@@ -107,7 +108,7 @@ def _overlap(one, other):
     return shared / (width * height + breadth * length - shared)
 
 
-def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
+def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
     """Face boxes, a row a frame: the table row, clip, time [s], x, y, width, height, found; cached.
 
     `row` is the position in the index of the clip's first row. Where `found` is False, the box is
@@ -119,25 +120,23 @@ def detections(index, *, n_frames=16, rate=None, detector="haar", n_jobs=-1):
     index : DataFrame with columns clip, corpus and video, or image
         An index that has images is of images, each a frame. Those of at most 100 pixels are faces already.
     n_frames : int
-        Frames of each video, evenly over its time, or else
-    rate : float [frames/s].
+        Frames of each video, evenly over its time.
     detector : str or None
         "haar", "yunet", or None: pictures are faces already and taken whole.
     n_jobs : int
         Processes; -1: one a processor.
     """
-    return _found(index, n_frames, rate, detector, n_jobs)[0]
+    return _found(index, n_frames, detector, n_jobs)[0]
 
 
-def _found(index, n_frames, rate, detector, n_jobs):
+def _found(index, n_frames, detector, n_jobs):
     """The table of `detections`, its part (n_frames, 6) of each row's file, and how frames are chosen."""
     if detector not in DETECTORS:
         raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
     if detector == "yunet":
         _yunet()
-    choice = ("video", None if rate else n_frames, rate)
-    if "image" in index and index["image"].notna().any():
-        choice = ("image", None, None)
+    of_images = "image" in index and index["image"].notna().any()
+    choice = ("image", None) if of_images else ("video", n_frames)
     found = _cached(index, _detect, (*choice, detector), (-1, len(COLUMNS)), np.float64, n_jobs)
     table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
     row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
@@ -152,18 +151,18 @@ def _cached(index, make, settings, shape, dtype, n_jobs, given=None):
                         given=given, n_jobs=n_jobs, few=FEW[medium])
 
 
-def _shown(path, medium, n_frames, rate, side):
+def _shown(path, medium, n_frames, side):
     """Time and picture of each chosen frame, reduced to a shorter side of at most `side`."""
     if medium == "video":
-        return frames(path, n_frames=n_frames, rate=rate, side=side)
+        return frames(path, n_frames=n_frames, side=side)
     return [(0.0, _reduce(picture(path), side))]
 
 
-def _detect(path, medium, n_frames, rate, detector):
+def _detect(path, medium, n_frames, detector):
     """Times, boxes and whether the face was found there: (n_frames, 6)."""
     for smallest, step in SEARCHES:
         time, found = [], []
-        for moment, image in _shown(path, medium, n_frames, rate, round(SMALLEST / smallest)):
+        for moment, image in _shown(path, medium, n_frames, round(SMALLEST / smallest)):
             time.append(moment)
             height, width = image.shape
             if detector is None or (medium == "image" and max(image.shape) <= WHOLE):
@@ -178,8 +177,7 @@ def _detect(path, medium, n_frames, rate, detector):
     return np.column_stack([time, boxes, seen])
 
 
-def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0, equalise=False, least=0.5,
-          n_jobs=-1):
+def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1):
     """Face images (n_images, size, size) as float32 in [0, 1], and the clip each belongs to; cached.
 
     The second array (n_images,) holds positions in the index: of each image's clip, or of the first of its
@@ -188,32 +186,30 @@ def crops(index, size=48, *, n_frames=16, rate=None, detector="haar", margin=0.0
     `pd.DataFrame(posteriors).groupby(clip).mean()`. Images are in the order of the index and of time; they
     are those rows of `detections` which have a box.
 
-    A clip whose face was found in less than `least`, a share, of its frames is left out; a warning names all
-    such. Errors are those of `detections`; ValueError, too, where no clip is left.
+    A clip whose face was found in less than half of its frames is left out; a warning names all such. Errors
+    are those of `detections`; ValueError, too, where no clip is left.
 
     Parameters
     ----------
-    index, n_frames, rate, detector, n_jobs : as in `detections`
+    index, n_frames, detector, n_jobs : as in `detections`
     size : int [pixels]
     margin : float
         Widens the square around the face on each side, by that share of it; edges are repeated outwards.
         Pictures that are taken whole have none.
-    equalise : bool
-        Whether each image gets an even histogram.
     """
-    table, found, choice = _found(index, n_frames, rate, detector, n_jobs)
+    table, found, choice = _found(index, n_frames, detector, n_jobs)
     share = table.groupby("row")["found"].mean()
-    few = share[share < least]
+    few = share[share < LEAST]
     if len(few) == len(share):
-        raise ValueError(f"no clip has a face in {least:.0%} of its frames: try another detector, or None")
+        raise ValueError(f"no clip has a face in {LEAST:.0%} of its frames: try another detector, or None")
     if len(few):
         names = [f"{index['clip'].iloc[row]} ({value:.0%})" for row, value in few.iloc[:20].items()]
         more = f" and {len(few) - 20} more" if len(few) > 20 else ""
-        warnings.warn(f"{len(few)} of {len(share)} clips are left out, with a face in less than {least:.0%} "
+        warnings.warn(f"{len(few)} of {len(share)} clips are left out, with a face in less than {LEAST:.0%} "
                       f"of their frames: {', '.join(names)}{more}", stacklevel=2)
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
     kept = np.flatnonzero(np.isin(_first_rows(index), clip))
-    made = _cached(index.iloc[kept], _cut, (*choice, detector, size, margin, equalise), (-1, size, size),
+    made = _cached(index.iloc[kept], _cut, (*choice, detector, size, margin), (-1, size, size),
                    np.uint8, n_jobs, given=[found[row][:, 1:5] for row in kept])
     images = np.concatenate([np.empty((0, size, size), np.uint8), *made])
     return np.divide(images, 255, dtype=np.float32), clip
@@ -225,33 +221,22 @@ def _first_rows(index):
     return np.unique(codes, return_index=True)[1][codes]
 
 
-def _cut(path, medium, n_frames, rate, detector, size, margin, equalise, boxes):
+def _cut(path, medium, n_frames, detector, size, margin, boxes):
     """Face images (n, size, size) uint8 of a recording, at the boxes (n_frames, 4) that it has."""
     known = boxes[~np.isnan(boxes[:, 0])]
     if not len(known):
         return np.empty((0, size, size))
     side = int(np.ceil(2 * size / np.median(known[:, 2])))  # the face about twice as large as its image
-    shown = _shown(path, medium, n_frames, rate, side)
+    shown = _shown(path, medium, n_frames, side)
     found = [(image, box) for (_, image), box in zip(shown, boxes) if not np.isnan(box[0])]
-    images = [cut(image, box, size, margin=margin if box[2] < 1 else 0) for image, box in found]
-    return [cv2.equalizeHist(image) for image in images] if equalise else images
+    return [cut(image, box, size, margin=margin if box[2] < 1 else 0) for image, box in found]
 
 
 def square(box, margin=0.0):
     """Left, top and side of the square around a box: (3,), in the box's unit."""
     x, y, width, height = box
-    side = max(width, height)
-    return np.array([x + width / 2, y + height / 2, 0]) + np.array([-0.5, -0.5, 1]) * side * (1 + 2 * margin)
-
-
-def onto_crop(points, box, shorter, size=48, *, margin=0.0):
-    """Points (..., 2) [pixels] of a picture, its shorter side [pixels] given, in pixels of what `cut` makes.
-
-    >>> onto_crop(np.array([60, 45]), [0.25, 0.25, 0.5, 0.5], shorter=120)  # of the square from 30 to 90
-    array([24., 12.])
-    """
-    left, top, side = square(box, margin) * shorter
-    return (np.asarray(points) - (left, top)) * size / side
+    side = max(width, height) * (1 + 2 * margin)
+    return np.array([x + width / 2 - side / 2, y + height / 2 - side / 2, side])
 
 
 def cut(image, box, size=48, *, margin=0.0):

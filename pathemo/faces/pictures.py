@@ -9,7 +9,7 @@ import numpy as np
 WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
 
 
-def frames(path, *, n_frames=None, rate=None, side=None):
+def frames(path, *, n_frames=None, side=None):
     """Frames of a video, evenly over its time: an iterator of (time [s], (height, width) uint8 grey).
 
     A frame that lasts is given once, so a video with few frames gives fewer than asked for. One frame is in
@@ -22,9 +22,7 @@ def frames(path, *, n_frames=None, rate=None, side=None):
     Parameters
     ----------
     n_frames : int
-        That many, the one in the middle of each of as many equal parts of the video; or else
-    rate : float [frames/s]
-        the first frame and one every 1 / rate; without either, every frame.
+        That many, the one in the middle of each of as many equal parts of the video; without it, every frame.
     side : int [pixels]
         Frames whose shorter side is longer are reduced to it.
     """
@@ -37,8 +35,8 @@ def frames(path, *, n_frames=None, rate=None, side=None):
         with av.open(path) as container:
             if not container.streams.video:
                 raise ValueError("it has no picture")
-            step = _duration(container) / n_frames if n_frames else 1 / rate if rate else 0
-            for number, shown in enumerate(_chosen(container, step, step / 2 if n_frames else 0, side)):
+            step = _duration(container) / n_frames if n_frames else 0
+            for number, shown in enumerate(_chosen(container, step, side)):
                 if n_frames and number > 1.1 * n_frames:
                     raise ValueError("it is damaged: it lasts longer than it announces")
                 yield shown
@@ -60,11 +58,11 @@ def _duration(container):
     return float(last * stream.time_base)
 
 
-def _chosen(container, step, due, side):
-    """Time and picture of the frames that are shown at `due`, `due + step`, ... [s]."""
+def _chosen(container, step, side):
+    """Time and picture of the frames that are shown in the middle of each step [s]; of 0: of all."""
     stream = container.streams.video[0]
     lasts = float(1 / (stream.average_rate or 25))
-    count, start, now = 0, None, 0.0
+    count, start, now, due = 0, None, 0.0, step / 2
     for frame in container.decode(stream):
         if frame.time is not None:  # AVI need not tell it of every frame
             start = frame.time if start is None else start
