@@ -44,14 +44,13 @@ def read_name(path):
 def listeners(root):
     """How twenty listeners judged the utterances, by clip: `recognised` and `natural`, shares from 0 to 1.
 
-    Of the recordings of the perception test, those that were published are among them. The file is
-    erkennung.txt of the corpus.
+    Of the recordings of the perception test, those that were published are among them.
 
     Source: Burkhardt et al. 2005, section 4.
     """
     path = Path(root) / NAME / "erkennung.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it is in the download of {TITLE}, see data/README.md")
-    lines = re.findall(r"(\w+)\.wav\s+(\d+),(\d+)\s+(\d+),(\d+)", path.read_text("latin-1"))
-    shares = {clip: (float(f"{a}.{b}") / 100, float(f"{c}.{d}") / 100) for clip, a, b, c, d in lines}
-    return pd.DataFrame.from_dict(shares, "index", columns=["recognised", "natural"]).rename_axis("clip")
+    lines = re.findall(r"(\w+)\.wav\s+(\d+\.\d+)\s+(\d+\.\d+)", path.read_text("latin-1").replace(",", "."))
+    table = pd.DataFrame(lines, columns=["clip", "recognised", "natural"])
+    return table.set_index("clip").astype(float) / 100

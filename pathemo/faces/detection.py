@@ -18,8 +18,6 @@ from .. import cache
 from ..corpora import model
 from .pictures import frames, picture
 
-CASCADE = cv2.data.haarcascades + "haarcascade_frontalface_default.xml"
-DETECTORS = ("haar", "yunet", None)
 # Smallest face sought, of the shorter side, and the step between sizes: where the first search finds too few
 # faces, the second looks for smaller ones.
 SEARCHES = (1 / 5, 1.2), (1 / 16, 1.1)
@@ -27,8 +25,6 @@ SMALLEST = 24  # [pixels] of the smallest face sought, in the reduced picture: t
 WHOLE = 100  # [pixels] images up to this size are faces already
 LEAST = 0.5  # share of a clip's frames in which its face has to be found
 GAP = 0.5  # [s] a face is taken to be where it was found this long before or after
-FEW = {"video": 8, "image": 50}  # take less time than to start processes
-COLUMNS = ["time", "x", "y", "width", "height", "found"]
 CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "pictures.py"))
 
 
@@ -55,7 +51,7 @@ def find(image, *, detector="haar", smallest=1 / 5, step=1.1):
 
 @once
 def _cascade():
-    return cv2.CascadeClassifier(CASCADE)
+    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
 
 
 @once
@@ -130,25 +126,27 @@ def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
 
 
 def _found(index, n_frames, detector, n_jobs):
-    """The table of `detections`, its part (n_frames, 6) of each row's file, and how frames are chosen."""
-    if detector not in DETECTORS:
+    """The table of `detections`, its part (n_frames, 6) of each row's file, and the settings of both."""
+    if detector not in ("haar", "yunet", None):
         raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
     if detector == "yunet":
         _yunet()
     of_images = "image" in index and index["image"].notna().any()
-    choice = ("image", None) if of_images else ("video", n_frames)
-    found = _cached(index, _detect, (*choice, detector), (-1, len(COLUMNS)), np.float64, n_jobs)
-    table = pd.DataFrame(np.concatenate(found), columns=COLUMNS).astype({"found": bool})
+    settings = ("image", None, detector) if of_images else ("video", n_frames, detector)
+    found = _cached(index, _detect, settings, (-1, 6), np.float64, n_jobs)
+    table = pd.DataFrame(np.concatenate(found), columns=["time", "x", "y", "width", "height", "found"])
+    table["found"] = table["found"].astype(bool)
     row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
     table.insert(0, "row", row)
     table.insert(1, "clip", index["clip"].to_numpy()[row])
-    return table, found, choice
+    return table, found, settings
 
 
 def _cached(index, make, settings, shape, dtype, n_jobs, given=None):
     medium = settings[0]
+    few = 8 if medium == "video" else 50  # take less time than to start processes
     return cache.arrays(index, (medium,), make, settings, kind="faces", code=CODE, shape=shape, dtype=dtype,
-                        given=given, n_jobs=n_jobs, few=FEW[medium])
+                        given=given, n_jobs=n_jobs, few=few)
 
 
 def _shown(path, medium, n_frames, side):
@@ -197,7 +195,7 @@ def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1
         Widens the square around the face on each side, by that share of it; edges are repeated outwards.
         Pictures that are taken whole have none.
     """
-    table, found, choice = _found(index, n_frames, detector, n_jobs)
+    table, found, settings = _found(index, n_frames, detector, n_jobs)
     share = table.groupby("row")["found"].mean()
     few = share[share < LEAST]
     if len(few) == len(share):
@@ -209,10 +207,9 @@ def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1
                       f"of their frames: {', '.join(names)}{more}", stacklevel=2)
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
     kept = np.flatnonzero(np.isin(_first_rows(index), clip))
-    made = _cached(index.iloc[kept], _cut, (*choice, detector, size, margin), (-1, size, size),
-                   np.uint8, n_jobs, given=[found[row][:, 1:5] for row in kept])
-    images = np.concatenate([np.empty((0, size, size), np.uint8), *made])
-    return np.divide(images, 255, dtype=np.float32), clip
+    made = _cached(index.iloc[kept], _cut, (*settings, size, margin), (-1, size, size), np.uint8, n_jobs,
+                   given=[found[row][:, 1:5] for row in kept])
+    return np.divide(np.concatenate(made), 255, dtype=np.float32), clip
 
 
 def _first_rows(index):
