@@ -120,7 +120,8 @@ def speaker_normalise(features, speaker):
     speaker = _known(speaker)
     normalised = np.empty(features.shape, dtype=np.result_type(features, np.float32))
     for name in np.unique(speaker):
-        normalised[speaker == name] = StandardScaler().fit_transform(features[speaker == name])
+        mine = features[speaker == name].astype(float)  # float32 would blow up rounding where all but equal
+        normalised[speaker == name] = StandardScaler().fit_transform(mine)
     return normalised
 
 

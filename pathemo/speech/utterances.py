@@ -283,15 +283,14 @@ def _modulations(mel, active):
     answer: each an octave or so wide, around a rate and a scale.
     """
     image = (mel - mel.mean(axis=1, keepdims=True))[:, ::2]
-    active = active[: 2 * image.shape[1] : 2]
-    shape = 64, fft.next_fast_len(image.shape[1] + 20)  # room for what runs over the edges
-    scale, rate = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1], 2 * HOP)
-    spectrum = fft.fft2(image, shape).astype(np.complex64)
-    strength = []
-    for at_rate, at_scale in MODULATIONS:
-        away = ((rate - at_rate) / max(at_rate / 2, 1.25)) ** 2
-        away = away + ((scale - at_scale) / max(abs(at_scale) / 2, 0.015)) ** 2
-        answer = np.abs(fft.ifft2(spectrum * np.exp(-away / 2, dtype=np.float32)))
-        quarters = answer[:N_BANDS, : image.shape[1]].reshape(len(QUARTERS), -1, image.shape[1]).mean(axis=1)
-        strength.append(quarters[:, active if active.any() else slice(None)].mean(axis=1))
-    return np.log(np.array(strength) + 0.01)
+    length = image.shape[1]
+    active = active[: 2 * length : 2]
+    shape = 64, fft.next_fast_len(length + 20)  # room for what runs over the edges
+    at_rate, at_scale = np.array(MODULATIONS).T[:, :, None]
+    of_rate = (fft.fftfreq(shape[1], 2 * HOP) - at_rate) / np.maximum(at_rate / 2, 1.25)
+    of_scale = (fft.fftfreq(shape[0]) - at_scale) / np.maximum(np.abs(at_scale) / 2, 0.015)
+    of_rate, of_scale = (np.exp(-(away**2) / 2, dtype=np.float32) for away in (of_rate, of_scale))
+    spectrum = fft.fft2(image.astype(np.float32), shape)
+    answer = fft.ifft2(spectrum * of_scale[:, :, None] * of_rate[:, None])[:, :N_BANDS, :length]
+    strength = np.abs(answer[:, :, active] if active.any() else answer).mean(axis=2)
+    return np.log(strength.reshape(len(MODULATIONS), len(QUARTERS), -1).mean(axis=2) + 0.01)

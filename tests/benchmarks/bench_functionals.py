@@ -49,13 +49,14 @@ def main():
     names = pd.Series(speech.FUNCTIONALS)
     kept = {"all": np.ones(len(names), bool)}
     kept |= {group: ~names.str.contains(pattern).to_numpy() for group, pattern in GROUPS.items()}
-    assert (len(GROUPS) - 1 == sum(kept[group] for group in GROUPS)).all(), "groups overlap, or leave some out"
+    assert (len(GROUPS) - 1 == sum(kept[group] for group in GROUPS)).all(), "a functional has one group"
     jobs = [(group, name, i) for group in kept for name in NAMES for i in INPUTS]
     reached = joblib.Parallel(2)(
         joblib.delayed(uar)(transfer.task(name, indexes[name], features[name][:, kept[group]], inputs=i))
         for group, name, i in jobs
     )
-    table = pd.Series(reached, pd.MultiIndex.from_tuples(jobs)).groupby(level=[0, 1], sort=False).mean().unstack()
+    reached = pd.Series(reached, pd.MultiIndex.from_tuples(jobs))
+    table = reached.groupby(level=[0, 1], sort=False).mean().unstack()
     worth = 100 * (table.loc["all"] - table.drop("all"))[list(NAMES)]
     for target in NAMES:
         worth[f"for {target}"] = worth[[name for name in NAMES if name != target]].mean(axis=1)
