@@ -36,11 +36,10 @@ PAGES = {"runner.py", "site.py"}  # change no output of a notebook
 def run(profile, *, only=None, force=False):
     """Path of the index page, after the notebooks of `reports/<profile>.yaml` that are out of date were run.
 
-    A notebook is up to date when nothing changed that it depends on: its source, its parameters, the module,
-    `environment.yml`, names and sizes of the recordings, and the rows of the notebooks that it reads. `only`
-    names the one notebook to run; `force` runs what is up to date, too.
+    A notebook depends on its source, its parameters, the module, `environment.yml`, names and sizes of the
+    recordings, and the rows of the notebooks that it reads. One that raises `NotRun` is told and passed over.
+    `only` names the one notebook to run; `force` runs what is up to date, too.
 
-    A notebook that raises `NotRun`, since it needs two corpora and there is one, is told and passed over.
     ValueError, before anything runs, for an unknown profile, notebook or parameter, or one of another type
     than its default; RuntimeError where a notebook failed, or another run is at work in the folder.
     """
@@ -73,63 +72,52 @@ def run(profile, *, only=None, force=False):
     return folder / "index.html"
 
 
-def _yaml(profile):
-    """Content of a profile's file: a dict, empty if it holds anything else."""
-    source = f"reports/{profile}.yaml"
-    valid = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
-    if profile not in valid:
-        raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(valid)}")
-    try:
-        found = yaml.safe_load((project() / source).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as problem:
-        raise ValueError(f"{source} is damaged or no YAML: {problem}") from None
-    return found if isinstance(found, dict) else {}
-
-
 def _read_profile(profile):
     """Settings of a profile, its name and folder among them, parameters checked against the notebooks'.
 
     What a profile `extends` gives its data, threads, and the parameters of the notebooks that both name.
     """
-    source, found = f"reports/{profile}.yaml", _yaml(profile)
-    kinds = {"data": str, "threads": int, "notebooks": dict, "reads": dict}
+    source = f"reports/{profile}.yaml"
+    profiles = sorted(path.stem for path in (project() / "reports").glob("*.yaml"))
+    if profile not in profiles:
+        raise ValueError(f"no profile {profile!r}: reports/ has {', '.join(profiles)}")
+    try:
+        found = yaml.safe_load((project() / source).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as problem:
+        raise ValueError(f"{source} is damaged or no YAML: {problem}") from None
+    _check({"profile": found}, {"profile": {}}, source)
+    _check(found, {"data": "synthetic", "threads": 1, "notebooks": {}, "reads": {}, "extends": ""}, source)
+    notebooks, reads = found.get("notebooks", {}), found.get("reads", {})
+    known = sorted(path.stem for path in (project() / "notebooks").glob("*.ipynb"))
+    _check(notebooks, dict.fromkeys(known, {}), f"{source}: notebooks")
+    _check(reads, dict.fromkeys(notebooks, []), f"{source}: reads")
+    for name, others in reads.items():
+        if unknown := [other for other in others if other not in list(notebooks)]:  # lists have no hash
+            raise ValueError(f"{source}: reads: {name}: the profile does not run {unknown}")
     if base := found.pop("extends", None):
-        given = _yaml(base)
-        own = found.get("notebooks")
-        for name in own if isinstance(own, dict) else ():
-            if isinstance(own[name], dict):
-                own[name] = given.get("notebooks", {}).get(name, {}) | own[name]
-        found = {name: given[name] for name in ("data", "threads") if name in given} | found
-    settings = {"threads": 1, "reads": {}} | found
-    if set(settings) != set(kinds):
-        there = ", ".join(map(str, settings))
-        raise ValueError(f"{source} has {there}: needs data, notebooks, perhaps threads, reads")
-    wrong = [name for name, kind in kinds.items() if not isinstance(settings[name], kind)]
-    wrong = wrong or [n for n, value in settings["notebooks"].items() if not isinstance(value, dict)]
-    wrong = wrong or [n for n, value in settings["reads"].items() if not isinstance(value, list)]
-    if wrong:
-        raise ValueError(f"{source}: {wrong[0]} is of another kind than in reports/quick.yaml")
-    known = {path.stem for path in (project() / "notebooks").glob("*.ipynb")}
-    if unknown := [name for name in settings["notebooks"] if name not in known]:
-        raise ValueError(f"{source}: no notebook {unknown[0]!r} in notebooks/: {', '.join(sorted(known))}")
-    if settings["data"] not in ("synthetic", "recorded"):
-        raise ValueError(f"{source}: data is synthetic or recorded, not {settings['data']!r}")
-    read = [*settings["reads"], *sum(settings["reads"].values(), [])]  # lists among them have no hash
-    if unknown := [name for name in read if name not in list(settings["notebooks"])]:
-        raise ValueError(f"{source}: reads names {unknown}, which the profile does not run")
-    for name, parameters in settings["notebooks"].items():
+        given = _read_profile(base)
+        found = {"data": given["data"], "threads": given["threads"]} | found
+        notebooks = {name: given["notebooks"].get(name, {}) | own for name, own in notebooks.items()}
+    if not {"data", "notebooks"} <= set(found) or found["data"] not in ("synthetic", "recorded"):
+        raise ValueError(f"{source} needs notebooks, and data: synthetic or recorded")
+    for name, parameters in notebooks.items():
         defaults = _defaults(name)
         if "data" in defaults:
-            parameters["data"] = settings["data"]
-        for parameter, value in parameters.items():
-            if parameter not in defaults:
-                known = ", ".join(defaults)
-                raise ValueError(f"{source}: {name} has no parameter {parameter!r}, only {known}")
-            default = defaults[parameter]
-            if type(value) is not type(default):
-                raise ValueError(f"{source}: {name}: {parameter} must be {type(default).__name__} like its "
-                                 f"default {default!r}, not {type(value).__name__} {value!r}")
+            parameters["data"] = found["data"]
+        _check(parameters, defaults, f"{source}: {name}")
+    settings = {"threads": 1, "reads": {}} | found | {"notebooks": notebooks}
     return settings | {"profile": profile, "folder": project() / "reports" / profile}
+
+
+def _check(given, defaults, where):
+    """ValueError for a name without a default, or a value of another type than the default's."""
+    for name, value in given.items():
+        if name not in defaults:
+            raise ValueError(f"{where} has no parameter {name!r}, only {', '.join(defaults)}")
+        if type(value) is not type(defaults[name]):
+            kind, found = type(defaults[name]).__name__, type(value).__name__
+            raise ValueError(f"{where}: {name} must be {kind} like its default {defaults[name]!r}, "
+                             f"not {found} {value!r}")
 
 
 def _read_notebook(name):

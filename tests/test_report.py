@@ -408,7 +408,7 @@ def test_a_profile_extends_another(project):
     with pytest.raises(ValueError, match="no profile 'smal'"):
         runner._read_profile("more")
     Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"notebooks": {"01_one": [1]}}))
-    with pytest.raises(ValueError, match="reports/more.yaml: 01_one is of another kind"):
+    with pytest.raises(ValueError, match="reports/more.yaml: notebooks: 01_one must be dict"):
         runner._read_profile("more")
 
 
