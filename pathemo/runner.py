@@ -72,7 +72,7 @@ def run(profile, *, only=None, force=False):
     return folder / "index.html"
 
 
-def _read_profile(profile):
+def _read_profile(profile, extending=()):
     """Settings of a profile, its name and folder among them, parameters checked against the notebooks'.
 
     What a profile `extends` gives its data, threads, and the parameters of the notebooks that both name.
@@ -95,7 +95,9 @@ def _read_profile(profile):
         if unknown := [other for other in others if other not in list(notebooks)]:  # lists have no hash
             raise ValueError(f"{source}: reads: {name}: the profile does not run {unknown}")
     if base := found.pop("extends", None):
-        given = _read_profile(base)
+        if base in (profile, *extending):
+            raise ValueError(f"{source} extends itself")
+        given = _read_profile(base, (profile, *extending))
         found = {"data": given["data"], "threads": given["threads"]} | found
         notebooks = {name: given["notebooks"].get(name, {}) | own for name, own in notebooks.items()}
     if not {"data", "notebooks"} <= set(found) or found["data"] not in ("synthetic", "recorded"):

@@ -407,6 +407,9 @@ def test_a_profile_extends_another(project):
     Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"extends": "smal"}))
     with pytest.raises(ValueError, match="no profile 'smal'"):
         runner._read_profile("more")
+    Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"extends": "more"}))
+    with pytest.raises(ValueError, match="reports/more.yaml extends itself"):
+        runner._read_profile("more")
     Path("reports/more.yaml").write_text(yaml.safe_dump(more | {"notebooks": {"01_one": [1]}}))
     with pytest.raises(ValueError, match="reports/more.yaml: notebooks: 01_one must be dict"):
         runner._read_profile("more")
