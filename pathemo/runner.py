@@ -214,11 +214,13 @@ def _anonymous(notebook):
     for part in (notebook, *notebook.cells):
         for key in ("papermill", "execution", "widgets"):
             part.metadata.pop(key, None)
-    text = nbformat.writes(notebook)
+    text = nbformat.writes(notebook, split_lines=False)
     places = {"DATA": data_root().resolve(), "PROJECT": project(), "PYTHON": sys.prefix, "HOME": Path.home()}
-    for word, place in places.items():
-        if len(Path(place).parts) > 1:  # some accounts have / for a home
-            text = text.replace(json.dumps(str(place))[1:-1], word)
+    words = {json.dumps(str(place))[1:-1]: word for word, place in places.items()
+             if len(Path(place).parts) > 1}  # some accounts have / for a home
+    # A picture's base64 has slashes, too, and may hold a short path by chance.
+    pattern = rf'"image/(?:png|jpeg)": "[^"]*"|(?:{"|".join(map(re.escape, words))})(?!\w)'
+    text = re.sub(pattern, lambda found: words.get(found[0], found[0]), text)
     return nbformat.reads(text, as_version=4)
 
 

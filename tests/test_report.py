@@ -111,6 +111,15 @@ def test_parameters_and_working_directory(finished):
             assert str(folder.parents[1]) not in path.read_text(encoding="utf-8")
 
 
+def test_a_picture_keeps_what_looks_like_a_path(project, monkeypatch):
+    """Base64 has slashes: a short home, here /ci, is taken out of texts and paths, and not out of pictures."""
+    monkeypatch.setenv("HOME", "/ci")
+    shown = {"image/png": "iVBO/ciB/ci/0A==", "text/plain": f"/ci/x\n/cider {project}/notebooks"}
+    cell = new_code_cell("", outputs=[nbformat.v4.new_output("display_data", data=shown)])
+    [cell] = runner._anonymous(new_notebook(cells=[cell])).cells
+    assert cell.outputs[0].data == shown | {"text/plain": "HOME/x\n/cider PROJECT/notebooks"}
+
+
 def test_result_rows_come_back(finished, monkeypatch):
     """results.csv.gz has all rows with their notebook; `rows` reads speakers "03" and "NA" as text."""
     folder, _ = finished
