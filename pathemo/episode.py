@@ -18,7 +18,7 @@ class Episode:
     ----------
     kinds : list of L `pathemo.modules`
     weights : list of L + 1 tensors
-        Of each layer (r, N * width, fan_in + 1), and the heads (r, K, d + 1).
+        Of each layer, as its kind checks them out, and the heads (r, K, d + 1).
     batch_size : int
     learns : list of L tensors (r, 1, N, 1, ...), optional
         1 where a module learns and 0 where it is frozen; None where all learn.

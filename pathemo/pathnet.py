@@ -23,7 +23,7 @@ from .episode import Episode
 from .examples import BYTE, random_bytes
 from .modules import Convolution, Linear
 
-CHUNK_BYTES = 10e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
+CHUNK_BYTES = 20e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
 ROWS = 256  # of each replica that are predicted at once, for the same reason
 
@@ -283,18 +283,19 @@ class PathNet:
             yield slice(part[0], part[-1] + 1)
 
     def _check_out(self, task, replicas, paths):
-        """Return copies of each layer's active modules (r, N * width, fan_in + 1) and the head; places."""
+        """Return copies of each layer's active modules, laid out by their kind, and the head; places."""
         at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
         modules = torch.as_tensor(paths[replicas], device=self.device)
         places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
-        active = [bank[place].flatten(1, 2) for bank, place in zip(self.layers, places, strict=True)]
+        banks = zip(self.kinds, self.layers, places, strict=True)
+        active = [kind.check_out(bank[place]) for kind, bank, place in banks]
         return [*active, self.heads[task][replicas].clone()], places
 
     def _check_in(self, task, replicas, weights, places, going):
         """Put modules and head back, of the replicas that are `going`: bool tensor (r,)."""
         *active, head = weights
-        for bank, learned, (at, modules) in zip(self.layers, active, places, strict=True):
-            bank[at[going], modules[going]] = learned[going].unflatten(1, (modules.shape[1], -1))
+        for kind, bank, learned, (at, modules) in zip(self.kinds, self.layers, active, places, strict=True):
+            bank[at[going], modules[going]] = kind.check_in(learned[going])
         self.heads[task][replicas][going] = head[going]
 
     def _learns(self, layer, place):

@@ -21,14 +21,14 @@ def numbers(kind, shape):
     generator = torch.Generator().manual_seed(0)
     d = torch.Size(shape).numel()
     x = torch.cat([torch.randn(R, B, d, generator=generator), torch.ones(R, B, 1)], dim=2)
-    return x, torch.randn(R, N * kind.width, kind.fan_in + 1, generator=generator)
+    return x, torch.randn(R, N, kind.width, kind.fan_in + 1, generator=generator)
 
 
 def plain(kind, shape, x, weights):
     """Outputs (r, B, N, ...) one replica and one module at a time, by torch's own layers."""
     outputs = []
     for replica in range(R):
-        for module in weights[replica].split(kind.width):
+        for module in weights[replica]:
             one = x[replica, :, :-1]
             if isinstance(kind, Linear):
                 outputs.append(linear(one, module[:, :-1], module[:, -1]).relu())
@@ -47,7 +47,7 @@ def shape_of(kind):
 def test_stacked_modules_are_plain_layers(kind):
     """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one of them."""
     x, weights = numbers(kind, shape_of(kind))
-    outputs = kind.forward(x, weights)
+    outputs = kind.forward(x, kind.check_out(weights))
     assert outputs.shape == (R, B, N, *kind.shape)
     torch.testing.assert_close(outputs, plain(kind, shape_of(kind), x, weights), rtol=1e-4, atol=1e-5)
 
@@ -62,10 +62,11 @@ def test_gradients_equal_autograd(kind):
     by_x, by_weights = torch.autograd.grad(outputs, (x, weights), upstream)
     delta = upstream * (outputs > 0)
     with torch.no_grad():
-        torch.testing.assert_close(kind.upstream(delta, weights), by_x[..., :-1], rtol=1e-4, atol=1e-4)
-        target = torch.ones_like(weights)
+        upstream = kind.upstream(delta, kind.check_out(weights))
+        torch.testing.assert_close(upstream, by_x[..., :-1], rtol=1e-4, atol=1e-4)
+        target = kind.check_out(torch.ones_like(weights))
         kind.accumulate(target, delta, x, beta=0.5, alpha=-2.0)
-    torch.testing.assert_close(target, 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kind.check_in(target), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
 
 
 def test_even_kernels_are_refused():
