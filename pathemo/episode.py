@@ -18,9 +18,9 @@ class Episode:
     ----------
     kinds : list of L `pathemo.modules`
     weights : list of L + 1 tensors
-        Of each layer, as its kind checks them out, and the heads (r, K, d + 1).
+        Of each layer (r, fan_in + 1, N * width), and the heads (r, K, d + 1).
     batch_size : int
-    learns : list of L tensors (r, 1, N, 1, ...), optional
+    learns : list of L tensors (r, 1, ..., N, 1), optional
         1 where a module learns and 0 where it is frozen; None where all learn.
     """
 
@@ -31,18 +31,20 @@ class Episode:
         self.joined = [x[..., :-1].unflatten(2, kind.shape) for x, kind in zip(self.given, kinds)]
 
     def forward(self, x, gates):
-        """Return logits (r, K, B), the inputs of each layer and of the head, and what modules put out.
+        """Return logits (r, K, B), the rows that each layer and the head see, and what modules put out.
 
         `x` (r, B, d + 1) has a last column of ones. `gates` are what the sum of each layer is multiplied by:
-        None, a number, or a tensor (r, B, width, ...).
+        None, a number, or a tensor (r, B, ..., width).
         """
-        inputs, outputs = [x, *self.given], []
+        rows, outputs = [], []
         for layer, kind in enumerate(self.kinds):
-            outputs.append(kind.forward(inputs[layer], self.weights[layer]))
-            torch.sum(outputs[layer], 2, out=self.joined[layer])  # into the input of the next layer
+            rows.append(kind.rows(x))
+            outputs.append(kind.forward(rows[layer], self.weights[layer]))
+            torch.sum(outputs[layer], -2, out=self.joined[layer])  # into the input of the next layer
             if gates[layer] is not None:
                 self.joined[layer].mul_(gates[layer])
-        return torch.bmm(self.weights[-1], inputs[-1].mT), inputs, outputs
+            x = self.given[layer]
+        return torch.bmm(self.weights[-1], x.mT), [*rows, x], outputs
 
     def descend(self, optimiser, *, learning_rate, momentum, head_only):
         """Choose how `step` updates the weights. Moments and momentum start at zero.
@@ -67,19 +69,19 @@ class Episode:
         The loss is the mean cross-entropy to `goals` (r, K, B). Frozen modules get no update, and what lies
         before them does.
         """
-        logits, inputs, outputs = self.forward(x, gates)
+        logits, rows, outputs = self.forward(x, gates)
         delta = logits.softmax(1).sub_(goals).div_(x.shape[1])
         upstream = torch.bmm(delta.mT, self.weights[-1][..., :-1])
-        self.targets[-1].baddbmm_(delta, inputs[-1], **self.update)
+        self.targets[-1].baddbmm_(delta, rows[-1], **self.update)
         for layer in reversed(range(self.lowest, len(self.kinds))):
             kind, weights = self.kinds[layer], self.weights[layer]
             upstream = upstream.view(self.joined[layer].shape)
             if gates[layer] is not None:
                 upstream = upstream * gates[layer]
-            delta = outputs[layer].sign_().mul_(upstream[:, :, None])  # ReLU passes where it gave > 0
+            delta = outputs[layer].sign_().mul_(upstream[..., None, :])  # ReLU passes where it gave > 0
             upstream = kind.upstream(delta, weights) if layer > self.lowest else None
             if self.learns[layer] is not None:
                 delta *= self.learns[layer]
-            kind.accumulate(self.targets[layer], delta, inputs[layer], **self.update)
+            kind.accumulate(self.targets[layer], delta, rows[layer], **self.update)
         self.finish()
         return logits

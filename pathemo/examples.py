@@ -38,14 +38,16 @@ class Examples:
     first : int tensor (R,)
         Where in the table the fold of each replica begins.
     shape : tuple
-        Of one input: (d,), or (channels, height, width).
+        Of one input: (d,), or (height, width, channels).
     low, high : float tensors (F, d)
         Least and greatest value of each input over the rows of a fold.
     """
 
     def __init__(self, features, labels, rows, *, scaling=None, device="cpu"):
-        self.shape = np.shape(features)[1:]
-        features = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
+        features = np.asarray(features, dtype=np.float32)
+        features = np.moveaxis(features, 1, -1)  # of images, the channels
+        self.shape = features.shape[1:]
+        features = features.reshape(len(features), -1)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
             raise ValueError(f"features of {(~finite).sum()} rows are not finite, "
@@ -110,8 +112,8 @@ class Examples:
             self._mask(clean.unflatten(2, self.shape), generators, mask)
 
     def _mask(self, images, generators, mask):
-        """Set a band of rows and one of columns of each image (r, B, channels, height, width) to 0."""
-        for axis in (3, 4):
+        """Set a band of rows and one of columns of each image (r, B, height, width, channels) to 0."""
+        for axis in (2, 3):
             length = images.shape[axis]
             drawn = np.stack([g.random((2, images.shape[1], 1), np.float32) for g in generators], axis=1)
             width, start = torch.as_tensor(drawn, device=self.device)

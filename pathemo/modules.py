@@ -1,18 +1,19 @@
 """What the active modules of a layer compute, in r replicas at once, and its gradients by hand.
 
 Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what the d of
-them are, and a last column of ones meets the bias. A kind lays out the weights of a layer's active modules
-as its products are fastest: `check_out` takes them from (r, N, width, fan_in + 1), and `check_in` gives that
-back; the bias is the last column.
+them are, and a last column of ones meets the bias. What the units see of them at each of P places lies in
+`rows`, (r, B * P, fan_in + 1): a linear module has one place, a convolution one a pixel of its map, and so
+both are the same products. In an episode the modules lie side by side, the bias in the last row, for that is
+three times as fast as (N, width, fan_in + 1), the layout in which a PathNet keeps them as torch.nn.Linear does.
 
 Letters: r replicas, B batch, N active modules.
 """
 
+from itertools import product
 from math import prod
 
 import torch
-from torch.nn.functional import conv2d
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.functional import pad
 
 
 class Linear:
@@ -23,82 +24,72 @@ class Linear:
 
     def check_out(self, modules):
         """Return modules (r, N, width, fan_in + 1) side by side: (r, fan_in + 1, N * width)."""
-        return modules.flatten(1, 2).mT.contiguous()  # three times as fast as x times a transposed matrix
+        return modules.flatten(1, 2).mT.contiguous()
 
     def check_in(self, weights):
         """Return weights that were checked out as modules (r, N, width, fan_in + 1)."""
         return weights.mT.unflatten(1, (-1, self.width))
 
-    def forward(self, x, weights):
-        """Return the outputs of the modules (r, B, N, width) for x (r, B, d + 1)."""
-        return torch.bmm(x, weights).relu_().view(*x.shape[:2], -1, self.width)
+    def rows(self, x):
+        """Return what units see of x (r, B, d + 1): (r, B * P, fan_in + 1)."""
+        return x
+
+    def forward(self, rows, weights):
+        """Return the outputs of the modules (r, B, ..., N, width); in between are the places, if several."""
+        outputs = torch.bmm(rows, weights).relu_()
+        return outputs.view(len(rows), -1, *self.shape[:-1], weights.shape[2] // self.width, self.width)
 
     def upstream(self, delta, weights):
-        """Return the gradient by the input (r, B, d), from `delta` by what ReLU gets (r, B, N, width)."""
-        return torch.bmm(delta.flatten(2), weights[:, :-1].mT)
+        """Return the gradient by x (r, B, d), from `delta` by what ReLU gets, of the shape of the outputs."""
+        return torch.bmm(_matrix(delta), weights[:, :-1].mT)
 
-    def accumulate(self, target, delta, x, *, beta, alpha):
+    def accumulate(self, target, delta, rows, *, beta, alpha):
         """Make `target`, of the shape of the weights, beta * target + alpha * their gradient."""
-        target.baddbmm_(x.mT, delta.flatten(2), beta=beta, alpha=alpha)
+        target.baddbmm_(rows.mT, _matrix(delta), beta=beta, alpha=alpha)
 
 
-class Convolution:
-    """Convolutional modules with ReLU: convolutions in groups, a replica a group.
+class Convolution(Linear):
+    """Convolutional modules with ReLU.
 
     Parameters
     ----------
-    shape : (channels, height, width)
-        Of the input; the output has `self.shape` = (width, height / stride, width / stride), rounded up.
+    shape : (height, width, channels)
+        Of the input; the output has `self.shape` = (height / stride, width / stride, maps), rounded up.
     width : int
         Feature maps of a module.
     kernel, stride : int
-        The kernel is odd; the input is padded by kernel // 2 zeros.
+        The kernel is odd; the input is padded by kernel // 2 zeros. Weights of a map are in the order row,
+        column, channel.
     """
 
     def __init__(self, shape, width, *, kernel, stride):
         if kernel % 2 == 0:
             raise ValueError(f"kernel = {kernel}: choose an odd one, so that maps stay centred")
-        self.shape_in, self.width, self.kernel = shape, width, kernel
-        self.fan_in = shape[0] * kernel**2
-        self.shape = (width, *(-(-length // stride) for length in shape[1:]))
-        self.options = {"stride": stride, "padding": kernel // 2}
+        self.shape_in, self.width, self.kernel, self.stride = shape, width, kernel, stride
+        self.fan_in, self.margin = shape[2] * kernel**2, kernel // 2
+        self.shape = (*(-(-length // stride) for length in shape[:2]), width)
 
-    def check_out(self, modules):
-        """Return modules (r, N, width, fan_in + 1) one below the other: (r, N * width, fan_in + 1)."""
-        return modules.flatten(1, 2)
-
-    def check_in(self, weights):
-        """Return weights that were checked out as modules (r, N, width, fan_in + 1)."""
-        return weights.unflatten(1, (-1, self.width))
-
-    def forward(self, x, weights):
-        """Return the outputs of the modules (r, B, N, width, height, width) for x (r, B, d + 1)."""
-        bias = weights[..., -1].flatten()
-        maps = conv2d(self._maps(x), self._kernels(weights), bias, groups=len(x), **self.options)
-        return maps.relu_().unflatten(1, (len(x), -1, self.width)).transpose(0, 1)
+    def rows(self, x):
+        """Return the windows of the images x (r, B, d + 1), one a place: (r, B * P, fan_in + 1)."""
+        images = pad(x[..., :-1].unflatten(2, self.shape_in), (0, 0, *[self.margin] * 4))
+        windows = images.unfold(2, self.kernel, self.stride).unfold(3, self.kernel, self.stride)
+        rows = x.new_empty(*windows.shape[:4], self.fan_in + 1)
+        rows[..., :-1].unflatten(4, (self.kernel, self.kernel, -1)).copy_(windows.movedim(4, -1))
+        rows[..., -1] = 1
+        return rows.flatten(1, 3)
 
     def upstream(self, delta, weights):
-        """Return the gradient by the input (r, B, d), from `delta` by what ReLU gets."""
-        r, batch = delta.shape[:2]
-        size = (batch, r * self.shape_in[0], *self.shape_in[1:])
-        by_maps = conv2d_input(size, self._kernels(weights), _grouped(delta), groups=r, **self.options)
-        return by_maps.unflatten(1, (r, -1)).transpose(0, 1).flatten(2)
-
-    def accumulate(self, target, delta, x, *, beta, alpha):
-        """Make `target`, of the shape of the weights, beta * target + alpha * their gradient."""
-        delta, kernels = _grouped(delta), self._kernels(target)
-        gradient = conv2d_weight(self._maps(x), kernels.shape, delta, groups=len(x), **self.options)
-        by_bias = delta.sum((0, 2, 3)).view(*target.shape[:2], 1)
-        gradient = torch.cat([gradient.reshape(*target.shape[:2], self.fan_in), by_bias], dim=2)
-        target.mul_(beta).add_(gradient, alpha=alpha)
-
-    def _maps(self, x):
-        return _grouped(x[..., :-1].unflatten(2, self.shape_in))
-
-    def _kernels(self, weights):
-        return weights[..., :-1].reshape(-1, self.shape_in[0], self.kernel, self.kernel)
+        """Return the gradient by x (r, B, d): each pixel's is the sum over the windows that it lies in."""
+        by_window = super().upstream(delta, weights)
+        by_window = by_window.view(*delta.shape[:-2], self.kernel, self.kernel, -1)
+        (r, batch, n_rows, n_columns), (height, width, channels) = by_window.shape[:4], self.shape_in
+        padded = delta.new_zeros(r, batch, height + 2 * self.margin, width + 2 * self.margin, channels)
+        for row, column in product(range(self.kernel), repeat=2):
+            pixels = padded[:, :, row :: self.stride, column :: self.stride]
+            pixels[:, :, :n_rows, :n_columns] += by_window[..., row, column, :]
+        return padded[:, :, self.margin :, self.margin :][:, :, :height, :width].flatten(2)
 
 
-def _grouped(maps):
-    """Return maps (r, B, ..., height, width) as a convolution in groups takes them: (B, r * ..., h, w)."""
-    return maps.transpose(0, 1).flatten(1, -3)
+def _matrix(delta):
+    """Return what belongs to outputs (r, B, ..., N, width) as rows: (r, B * P, N * width)."""
+    return delta.flatten(-2).flatten(1, -2)

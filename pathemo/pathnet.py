@@ -54,7 +54,8 @@ class PathNet:
     Attributes
     ----------
     layers : list of L tensors (R, M, width, fan_in + 1)
-        Weights, as in torch.nn.Linear; the last column is the bias. fan_in is the inputs of a unit.
+        Weights, as in torch.nn.Linear; the last column is the bias. fan_in is the inputs of a unit, those of
+        a map in the order row, column, channel.
     frozen : bool tensor (R, L, M)
         Modules that take part in the forward pass and are never updated.
     heads : dict of tensors (R, K, d + 1)
@@ -69,7 +70,7 @@ class PathNet:
     >>> net.parameters_on_path()  # 2 modules of 3 x (4 + 1) and 2 of 3 x (3 + 1)
     54
     >>> PathNet((1, 48, 48), seeds=[0], width=8).kinds[-1].shape  # three layers of stride 2
-    (8, 6, 6)
+    (6, 6, 8)
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class PathNet:
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
         self.combine, self.device, self.heads, self.stopped = combine, device, {}, {}
-        self.kinds, shape = [], (inputs,) if np.isscalar(inputs) else tuple(inputs)
+        self.kinds, shape = [], (inputs,) if np.isscalar(inputs) else (*inputs[1:], inputs[0])
         for units in np.broadcast_to(width, n_layers).tolist():
             images = len(shape) == 3
             kind = Convolution(shape, units, kernel=kernel, stride=stride) if images else Linear(shape, units)
@@ -276,14 +277,16 @@ class PathNet:
 
     def _chunks(self, batch_size, copies=1):
         """Yield slices of replicas whose active modules, in so many copies, and numbers fit the cache."""
-        numbers = sum(kind.fan_in + self.n_active * prod(kind.shape) for kind in self.kinds)
+        numbers = sum(
+            prod(kind.shape[:-1]) * (kind.fan_in + self.n_active * kind.width) for kind in self.kinds
+        )
         a_replica = 4 * (copies * self.parameters_on_path() + 2 * batch_size * numbers)
         most = self.n_replicas if self.device != "cpu" else max(2, int(CHUNK_BYTES / a_replica))
         for part in np.array_split(np.arange(self.n_replicas), -(-self.n_replicas // most)):
             yield slice(part[0], part[-1] + 1)
 
     def _check_out(self, task, replicas, paths):
-        """Return copies of each layer's active modules, laid out by their kind, and the head; places."""
+        """Return copies of each layer's active modules (r, fan_in + 1, N * width) and the head; places."""
         at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
         modules = torch.as_tensor(paths[replicas], device=self.device)
         places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
@@ -299,15 +302,15 @@ class PathNet:
         self.heads[task][replicas][going] = head[going]
 
     def _learns(self, layer, place):
-        """Return 1 for modules that learn and 0 for frozen ones (r, 1, N, ...); None if all learn."""
+        """Return 1 for modules that learn and 0 for frozen ones (r, 1, ..., N, 1); None if all learn."""
         frozen = self.frozen[place[0], layer, place[1]]
         ones = [1] * len(self.kinds[layer].shape)
-        return (~frozen).float().view(len(frozen), 1, -1, *ones) if frozen.any() else None
+        return (~frozen).float().view(len(frozen), *ones, -1, 1) if frozen.any() else None
 
     def _draw_gates(self, generators, steps, batch_size, dropout, n_active):
         """Return for each step what each layer's sum is multiplied by.
 
-        List of T lists of L: None where it is 1, a number (1 / N for a mean), or a tensor (r, B, width, ...)
+        List of T lists of L: None where it is 1, a number (1 / N for a mean), or a tensor (r, B, ..., width)
         that is 0 where a unit is dropped.
         """
         share = 1 / n_active if self.combine == "mean" else 1.0
@@ -317,7 +320,7 @@ class PathNet:
         drawn = random_bytes(generators, (steps, batch_size, sum(widths))).transpose(0, 1)
         kept = (drawn.to(self.device) >= round(dropout * BYTE)) * (share / (1 - dropout))
         gates = [
-            gate[(..., *[None] * (len(kind.shape) - 1))]  # a feature map is dropped whole
+            gate.unflatten(3, (*[1] * (len(kind.shape) - 1), kind.width))  # a feature map is dropped whole
             for gate, kind in zip(kept.split(widths, dim=3), self.kinds, strict=True)
         ]
         return list(zip(*gates, strict=True))

@@ -9,8 +9,8 @@ from pathemo.modules import Convolution, Linear
 
 R, B, K, N = 3, 8, 4, 2
 LINEAR = [Linear((6,), 5), Linear((5,), 3)]
-CONVOLUTION = [Convolution((2, 6, 4), 3, kernel=3, stride=2), Convolution((3, 3, 2), 4, kernel=3, stride=1)]
-MIXED = [Convolution((2, 6, 4), 3, kernel=3, stride=2), Linear((3, 3, 2), 5)]
+CONVOLUTION = [Convolution((6, 4, 2), 3, kernel=3, stride=2), Convolution((3, 2, 3), 4, kernel=3, stride=1)]
+MIXED = [Convolution((6, 4, 2), 3, kernel=3, stride=2), Linear((3, 2, 3), 5)]
 OPTIMISERS = {
     "plain SGD": (dict(optimiser="sgd", momentum=0.0), lambda p: torch.optim.SGD(p, lr=0.1)),
     "momentum": (dict(optimiser="sgd", momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
@@ -38,7 +38,7 @@ def plain_logits(kinds, weights, x, gates):
     """The same network by differentiable operations, gates as factors."""
     for kind, of_layer, gate in zip(kinds, weights[:-1], gates, strict=True):
         modules = kind.check_in(of_layer).split(1, dim=1)
-        joined = sum(kind.forward(x.clone(), kind.check_out(module))[:, :, 0] for module in modules)
+        joined = sum(kind.forward(kind.rows(x), kind.check_out(module)).squeeze(-2) for module in modules)
         joined = joined if gate is None else joined * gate
         x = torch.cat([joined.flatten(2), torch.ones(R, B, 1)], dim=2)
     return weights[-1] @ x.mT
@@ -60,7 +60,7 @@ def test_steps_equal_autograd_and_torch_optim(name, kinds, gated):
         gates = [None] * len(kinds)
         if gated:
             draw = torch.rand(R, B, kinds[0].width, generator=generator) < 0.7
-            gates = [1.4 * draw[(..., *[None] * (len(kinds[0].shape) - 1))], 0.5]
+            gates = [1.4 * draw.unflatten(2, (*[1] * (len(kinds[0].shape) - 1), -1)), 0.5]
         logits = episode.step(x, goals, gates)
         expected = plain_logits(kinds, theirs, x, gates)
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)

@@ -98,9 +98,9 @@ def test_a_mask_hides_one_band_of_rows_and_one_of_columns():
     generators = [np.random.default_rng(seed) for seed in (0, 1)]
     examples.disturb(x, generators, slice(0, 2), salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.5)
     seen = x[..., :-1].unflatten(2, examples.shape).flatten(0, 1).numpy()
-    assert (x[..., -1] == 1).all() and (seen[:, 0] == seen[:, 1]).all()
-    hidden = [~seen[:, 0].any(axis=2), ~seen[:, 0].any(axis=1)]  # (400, 20) rows and (400, 30) columns
-    np.testing.assert_array_equal(seen[:, 0] == 0, hidden[0][:, :, None] | hidden[1][:, None])
+    assert (x[..., -1] == 1).all() and (seen[..., 0] == seen[..., 1]).all()
+    hidden = [~seen[..., 0].any(axis=2), ~seen[..., 0].any(axis=1)]  # (400, 20) rows and (400, 30) columns
+    np.testing.assert_array_equal(seen[..., 0] == 0, hidden[0][:, :, None] | hidden[1][:, None])
     for bands, length in zip(hidden, (20, 30), strict=True):
         assert (np.abs(np.diff(np.pad(bands, ((0, 0), (1, 1))).astype(int))).sum(axis=1) <= 2).all()
         assert set(bands.sum(axis=1)) == {*range(length // 2 + 1)}

@@ -10,9 +10,9 @@ R, B, N = 3, 4, 2
 KINDS = [
     Linear((7,), 5),
     Linear((3, 4, 4), 5),
-    Convolution((1, 9, 6), 4, kernel=3, stride=2),
-    Convolution((3, 5, 5), 2, kernel=5, stride=1),
-    Convolution((2, 4, 7), 3, kernel=1, stride=3),
+    Convolution((9, 6, 1), 4, kernel=3, stride=2),
+    Convolution((5, 5, 3), 2, kernel=5, stride=1),
+    Convolution((4, 7, 2), 3, kernel=1, stride=3),
 ]
 
 
@@ -25,18 +25,19 @@ def numbers(kind, shape):
 
 
 def plain(kind, shape, x, weights):
-    """Outputs (r, B, N, ...) one replica and one module at a time, by torch's own layers."""
+    """Outputs (r, B, ..., N, width) one replica and one module at a time, by torch's own layers."""
     outputs = []
     for replica in range(R):
         for module in weights[replica]:
             one = x[replica, :, :-1]
-            if isinstance(kind, Linear):
+            if not isinstance(kind, Convolution):
                 outputs.append(linear(one, module[:, :-1], module[:, -1]).relu())
             else:
-                kernels = module[:, :-1].unflatten(1, (shape[0], kind.kernel, kind.kernel))
-                maps = conv2d(one.unflatten(1, shape), kernels, module[:, -1], **kind.options)
-                outputs.append(maps.relu())
-    return torch.stack(outputs).unflatten(0, (R, N)).transpose(1, 2)
+                kernels = module[:, :-1].unflatten(1, (kind.kernel, kind.kernel, -1)).movedim(3, 1)
+                images, padding = one.unflatten(1, shape).movedim(3, 1), kind.kernel // 2
+                maps = conv2d(images, kernels, module[:, -1], stride=kind.stride, padding=padding)
+                outputs.append(maps.relu().movedim(1, 3))
+    return torch.stack(outputs).unflatten(0, (R, N)).movedim(1, -2)
 
 
 def shape_of(kind):
@@ -47,8 +48,8 @@ def shape_of(kind):
 def test_stacked_modules_are_plain_layers(kind):
     """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one of them."""
     x, weights = numbers(kind, shape_of(kind))
-    outputs = kind.forward(x, kind.check_out(weights))
-    assert outputs.shape == (R, B, N, *kind.shape)
+    outputs = kind.forward(kind.rows(x), kind.check_out(weights))
+    assert outputs.shape == (R, B, *kind.shape[:-1], N, kind.width)
     torch.testing.assert_close(outputs, plain(kind, shape_of(kind), x, weights), rtol=1e-4, atol=1e-5)
 
 
@@ -65,11 +66,11 @@ def test_gradients_equal_autograd(kind):
         upstream = kind.upstream(delta, kind.check_out(weights))
         torch.testing.assert_close(upstream, by_x[..., :-1], rtol=1e-4, atol=1e-4)
         target = kind.check_out(torch.ones_like(weights))
-        kind.accumulate(target, delta, x, beta=0.5, alpha=-2.0)
+        kind.accumulate(target, delta, kind.rows(x), beta=0.5, alpha=-2.0)
     torch.testing.assert_close(kind.check_in(target), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
 
 
 def test_even_kernels_are_refused():
     """The error names the kernel."""
     with pytest.raises(ValueError, match="kernel = 4"):
-        Convolution((1, 8, 8), 2, kernel=4, stride=2)
+        Convolution((8, 8, 1), 2, kernel=4, stride=2)

@@ -242,7 +242,7 @@ def test_dropout_keeps_the_mean_of_a_layer(monkeypatch):
     """A quarter of the gates is 0, the others are 4/3, each feature map whole."""
     net, *_ = stack(inputs=(1, 4, 3), stride=1)
     gates = torch.stack([g[0] for g in net._draw_gates(net.generators, 200, 16, 0.25, 2)])
-    assert gates.shape == (200, 3, 16, 5, 1, 1)
+    assert gates.shape == (200, 3, 16, 1, 1, 5)
     assert set(gates.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
     assert abs(gates.mean() - 1) < 0.02
 
