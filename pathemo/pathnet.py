@@ -23,7 +23,7 @@ from .episode import Episode
 from .examples import BYTE, random_bytes
 from .modules import Convolution, Linear
 
-CHUNK_BYTES = 20e6  # replicas are trained a few at a time: their active modules stay in the processor's cache
+CHUNK_BYTES = 40e6  # replicas are trained some at a time: their active modules stay in the processor's cache
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
 ROWS = 256  # of each replica that are predicted at once, for the same reason
 
@@ -327,7 +327,7 @@ class PathNet:
 
     def _going(self, task, replicas, tensors):
         """Return which replicas go on: bool tensor (r,). One with a value that is not finite is stopped."""
-        finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in tensors]).all(0)
+        finite = torch.stack([tensor.flatten(1).sum(1) for tensor in tensors]).isfinite().all(0)
         for replica in (np.flatnonzero(~finite.cpu().numpy()) + replicas.start).tolist():
             if replica not in self.stopped:
                 self.stopped[replica] = f"its loss on {task} was not finite"
