@@ -139,10 +139,9 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     """
     first, second = ({"protocol": side} if isinstance(side, str) else side for side in (first, second))
     measured, by = _measured(rows, metric), list(by)
-    matched = [column for column in by if column not in second]
     means, reference = (
-        _speaker_means(measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)], columns)
-        for side, columns in ((first, by), (second, matched))
+        _speaker_means(measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)], by)
+        for side in (first, second)
     )
     reference = reference.droplevel([column for column in reference.index.names if column in second])
     difference = (means - reference).dropna()

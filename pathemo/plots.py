@@ -181,7 +181,7 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
         ax.annotate(f"{100 * row.mean:.1f}", (place + 0.2, row.mean), (8, 0), textcoords="offset points",
                     va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
     ax.set_xticks(range(len(table)), table["protocol"].str.replace("_", " ").str.wrap(10))
-    ax.set(xlim=(-0.4, len(table) - 0.3), ylabel={"uar": "UAR [%]"}.get(metric, f"{metric} [%]"))
+    ax.set(xlim=(-0.4, len(table) - 0.3), ylabel="UAR [%]" if metric == "uar" else f"{metric} [%]")
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.tick_params(axis="x", labelsize="small")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize="small",
@@ -238,7 +238,7 @@ def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
     `effects` has columns difference, low, high, as of `metrics.paired_difference`, and two levels of the
     index: what was compared, a line each, and the kind of inputs, filled and hollow dots.
     """
-    names, kinds = (list(dict.fromkeys(effects.index.get_level_values(level))) for level in (0, 1))
+    names, kinds = (effects.index.unique(level).tolist() for level in (0, 1))
     ax = _axes(ax, 9, 0.34 * len(names) + 1.2)
     ax.axvline(0, color=GREY, linewidth=1)
     dot = {"fmt": "o", "markersize": 6, "capsize": 3}

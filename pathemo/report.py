@@ -152,12 +152,10 @@ def results_table(rows, *, row=("target", "inputs", "source"), metric="uar"):
     row = list(row)
     by = [*row, "protocol"]
     part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
-    table = summary(part, by, metric=metric)
+    table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
-    interval = " [" + percent["low"] + ", " + percent["high"] + "]"
-    measured = percent["mean"] + interval.where(table["low"].notna(), "")
-    table["score"] = measured.where(table["n_speakers"] > 0, "not run")
-    table = table.replace({"source": "", "protocol": ""}, "none")
+    interval = (" [" + percent["low"] + ", " + percent["high"] + "]").where(table["low"].notna(), "")
+    table["score"] = (percent["mean"] + interval).where(table["n_speakers"] > 0, "not run")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
     counts = table.groupby(row, sort=False).agg(speakers=("n_speakers", "max"), seeds=("n_seeds", "max"))
     return wide.join(counts)

@@ -1,12 +1,12 @@
 """Speaker-disjoint folds: no speaker, and no recording, is ever on both sides (but in `speakers_shared`)."""
 
-import hashlib
 import os
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pooch
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
@@ -183,5 +183,4 @@ def _recordings(paths):
 
 @cache
 def _sha256(file, modified):  # `modified` makes a changed file a new entry of the cache
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return pooch.file_hash(file)

@@ -112,7 +112,7 @@ def test_parameters_and_working_directory(finished):
 
 
 def test_a_picture_keeps_what_looks_like_a_path(project, monkeypatch):
-    """Base64 has slashes: a short home, here /ci, is taken out of texts and paths, and not out of pictures."""
+    """Base64 has slashes: a short home, here /ci, is taken out of texts and paths, not out of pictures."""
     monkeypatch.setenv("HOME", "/ci")
     shown = {"image/png": "iVBO/ciB/ci/0A==", "text/plain": f"/ci/x\n/cider {project}/notebooks"}
     cell = new_code_cell("", outputs=[nbformat.v4.new_output("display_data", data=shown)])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
-from scipy import fft, linalg, ndimage, signal
+from scipy import fft, linalg, ndimage
 from torchaudio.functional import melscale_fbanks
 
 from .. import cache
@@ -41,24 +41,20 @@ VOICE = ("pitch", "voicing")
 FRAME = CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
 STATISTICS = ("mean", "sd", "delta")
 PERCENTILES = (5, 25, 50, 75, 95)
-TIMING = ("duration", "active_share", "voiced_share",
-          "voiced_rate", "pause_rate", "syllable_rate", "onset_rate")
 THIRDS = ("first", "middle", "last")
 CONTOURS = CEPSTRUM[:13] + SHAPE + ("pitch",)
 COSINES = range(1, 7)  # draw a contour, by the number of their halves
-MOVING = (*CEPSTRUM[:8], "centroid", "level", "pitch", "voicing")
-TOGETHER = (*MOVING, *(f"change of {name}" for name in MOVING[:9]))
+CHANGING = (*CEPSTRUM[:8], "centroid")  # whose change is correlated with the rest, too
+MOVING = (*CHANGING, "level", "pitch", "voicing")
+TOGETHER = (*MOVING, *(f"change of {name}" for name in CHANGING))
 CERTAINTY = 0.95  # what correlations are multiplied by, so that their matrix has a logarithm
-RATES, SCALES = (0.0, 2.5, 5.0, 10.0, 20.0), (0.0, 0.03, 0.06, 0.12, 0.25)  # [Hz], [cycles a band]
-MODULATIONS = tuple(  # falling ones have a scale below 0
-    (rate, sign * scale) for rate, scale in product(RATES, SCALES) if rate or scale
-    for sign in ((1, -1) if rate and scale else (1,))
-)  # fmt: skip
+RATES = (0.0, 2.5, 5.0, 10.0, 20.0)  # [Hz]
+SCALES = (0.0, 0.03, -0.03, 0.06, -0.06, 0.12, -0.12, 0.25, -0.25)  # [cycles a band]; falling ones below 0
+MODULATIONS = tuple((rate, scale) for rate, scale in product(RATES, SCALES) if rate or scale > 0)
 QUARTERS = tuple(f"quarter{number}" for number in range(1, 5))  # of the bands
 FUNCTIONALS = (
     *(f"{name} {statistic}" for name in FRAME for statistic in STATISTICS),
     *(f"{name} p{percent:02}" for name in VOICE for percent in PERCENTILES),
-    *TIMING,
     *(f"{name} {third}" for third in THIRDS for name in FRAME),
     *(f"{name} {third} sd" for third in THIRDS for name in SHAPE + VOICE),
     *(f"{name} contour{order}" for name in CONTOURS + BANDS for order in COSINES),
@@ -107,14 +103,14 @@ def functionals_of(y, *, sampling_rate):
     Powers are relative to their mean over active frames, so that the recording level shows in `level` [dB of
     full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are of voiced frames, 0 in a
     clip without any; what follows their course draws pitch through the frames between. Frequencies in [kHz],
-    times in [s], rates in [1/s], levels in [dB].
+    levels in [dB].
 
     Parameters
     ----------
     y : (n_samples,) float array
     sampling_rate : int [Hz], at least 16000
 
-    >>> y = signal.sawtooth(2 * np.pi * 300 * np.arange(16000) / 16000)
+    >>> y = 2 * (300 * np.arange(16000) / 16000 % 1) - 1  # a sawtooth
     >>> row = functionals_of(y, sampling_rate=16000)
     >>> round(float(row[FUNCTIONALS.index("pitch mean")]))  # 300 Hz is an octave above 150 Hz
     12
@@ -146,11 +142,10 @@ def functionals_of(y, *, sampling_rate):
         _statistics(frames[: -len(VOICE)], active),
         _statistics(voice, voiced),
         np.percentile(voice[:, voiced], PERCENTILES, axis=1).T if voiced.any() else np.zeros((2, 5)),
-        _timing(mel, active, voiced),
         np.stack([third.mean(axis=1) for third in thirds]),
         np.stack([third[len(CEPSTRUM) :].std(axis=1) for third in thirds]),
         _contours(np.stack(drawn)),
-        _together(np.concatenate([moving, np.gradient(moving[:9], axis=1)])[:, active]),
+        _together(np.concatenate([moving, np.gradient(moving[: len(CHANGING)], axis=1)])[:, active]),
         _modulations(mel, active),
     ]
     return np.concatenate([part.ravel() for part in row]).astype(np.float32)
@@ -245,18 +240,6 @@ def _statistics(tracks, chosen):
     return np.column_stack([inside.mean(axis=1), inside.std(axis=1), change.mean(axis=1)])
 
 
-def _timing(mel, active, voiced):
-    """Duration [log2 s], shares, and rates [1/s], in the order of TIMING."""
-    mel = np.pad(mel, ((0, 0), (10, 10)), mode="minimum")  # so that the first and the last peak are peaks
-    syllables, _ = signal.find_peaks(ndimage.gaussian_filter1d(mel[8:28].mean(axis=0), 2.5), prominence=2)
-    rise = np.maximum(np.diff(mel, axis=1), 0).mean(axis=0)  # [dB a frame]
-    onsets, _ = signal.find_peaks(ndimage.gaussian_filter1d(rise, 1.5), prominence=0.3)
-    pauses = ndimage.binary_opening(~active, np.ones(5))  # quiet for at least 50 ms
-    duration = len(active) * HOP
-    counts = np.array([ndimage.label(voiced)[1], ndimage.label(pauses)[1], len(syllables), len(onsets)])
-    return np.array([np.log2(duration), active.mean(), voiced.mean(), *counts / duration])
-
-
 def _contours(tracks):
     """Course of each track (n_tracks, n_cosines): its mean product with half a cosine, a whole one, ..."""
     moment = (np.arange(tracks.shape[1]) + 0.5) / tracks.shape[1]
@@ -286,11 +269,15 @@ def _modulations(mel, active):
     length = image.shape[1]
     active = active[: 2 * length : 2]
     shape = 64, fft.next_fast_len(length + 20)  # room for what runs over the edges
-    at_rate, at_scale = np.array(MODULATIONS).T[:, :, None]
-    of_rate = (fft.fftfreq(shape[1], 2 * HOP) - at_rate) / np.maximum(at_rate / 2, 1.25)
-    of_scale = (fft.fftfreq(shape[0]) - at_scale) / np.maximum(np.abs(at_scale) / 2, 0.015)
-    of_rate, of_scale = (np.exp(-(away**2) / 2, dtype=np.float32) for away in (of_rate, of_scale))
+    rates, scales = fft.fftfreq(shape[1], 2 * HOP), fft.fftfreq(shape[0])[:, None]
+    of_rate = {rate: _gaussian(rates, rate, max(rate / 2, 1.25)) for rate in RATES}
+    of_scale = {scale: _gaussian(scales, scale, max(abs(scale) / 2, 0.015)) for scale in SCALES}
     spectrum = fft.fft2(image.astype(np.float32), shape)
-    answer = fft.ifft2(spectrum * of_scale[:, :, None] * of_rate[:, None])[:, :N_BANDS, :length]
+    filtered = np.stack([spectrum * of_scale[scale] * of_rate[rate] for rate, scale in MODULATIONS])
+    answer = fft.ifft2(filtered)[:, :N_BANDS, :length]
     strength = np.abs(answer[:, :, active] if active.any() else answer).mean(axis=2)
     return np.log(strength.reshape(len(MODULATIONS), len(QUARTERS), -1).mean(axis=2) + 0.01)
+
+
+def _gaussian(frequency, centre, width):
+    return np.exp(-(((frequency - centre) / width) ** 2) / 2, dtype=np.float32)
