@@ -3,8 +3,8 @@
 Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what the d of
 them are, and a last column of ones meets the bias. What the units see of them at each of P places lies in
 `rows`, (r, B * P, fan_in + 1): a linear module has one place, a convolution one a pixel of its map, and so
-both are the same products. In an episode the modules lie side by side, the bias in the last row, for that is
-three times as fast as (N, width, fan_in + 1), the layout in which a PathNet keeps them as torch.nn.Linear does.
+both are the same products. In an episode the modules lie side by side, the bias in the last row: that is
+three times as fast as (N, width, fan_in + 1), in which a PathNet keeps them as torch.nn.Linear does.
 
 Letters: r replicas, B batch, N active modules.
 """
