@@ -22,29 +22,34 @@ class Episode:
     batch_size : int
     learns : list of L tensors (r, 1, ..., N, 1), optional
         1 where a module learns and 0 where it is frozen; None where all learn.
+    held : list of L tensors (r, fan_in + 1, H * width), optional
+        Modules that take part beside those, and of which none learns in any replica.
     """
 
-    def __init__(self, kinds, weights, batch_size, learns=None):
-        self.kinds, self.weights, self.learns = kinds, weights, learns
+    def __init__(self, kinds, weights, batch_size, learns=None, held=None):
+        self.kinds, self.weights, self.learns, self.held = kinds, weights, learns, held
         head = weights[-1]
         self.given = [head.new_ones(len(head), batch_size, prod(kind.shape) + 1) for kind in kinds]
         self.joined = [x[..., :-1].unflatten(2, kind.shape) for x, kind in zip(self.given, kinds)]
 
     def forward(self, x, gates):
-        """Return logits (r, K, B), the rows that each layer and the head see, and what modules put out.
+        """Return logits (r, K, B), rows that each layer and the head see, what modules put out and held ones.
 
         `x` (r, B, d + 1) has a last column of ones. `gates` are what the sum of each layer is multiplied by:
         None, a number, or a tensor (r, B, ..., width).
         """
-        rows, outputs = [], []
+        rows, outputs, of_held = [], [], []
         for layer, kind in enumerate(self.kinds):
             rows.append(kind.rows(x))
             outputs.append(kind.forward(rows[layer], self.weights[layer]))
             torch.sum(outputs[layer], -2, out=self.joined[layer])  # into the input of the next layer
+            if self.held:
+                of_held.append(kind.forward(rows[layer], self.held[layer]))
+                self.joined[layer].add_(of_held[layer].sum(-2))
             if gates[layer] is not None:
                 self.joined[layer].mul_(gates[layer])
             x = self.given[layer]
-        return torch.bmm(self.weights[-1], x.mT), [*rows, x], outputs
+        return torch.bmm(self.weights[-1], x.mT), [*rows, x], outputs, of_held
 
     def descend(self, optimiser, *, learning_rate, momentum, head_only):
         """Choose how `step` updates the weights. Moments and momentum start at zero.
@@ -69,7 +74,7 @@ class Episode:
         The loss is the mean cross-entropy to `goals` (r, K, B). Frozen modules get no update, and what lies
         before them does.
         """
-        logits, rows, outputs = self.forward(x, gates)
+        logits, rows, outputs, of_held = self.forward(x, gates)
         delta = logits.softmax(1).sub_(goals).div_(x.shape[1])
         upstream = torch.bmm(delta.mT, self.weights[-1][..., :-1])
         self.targets[-1].baddbmm_(delta, rows[-1], **self.update)
@@ -78,8 +83,12 @@ class Episode:
             upstream = upstream.view(self.joined[layer].shape)
             if gates[layer] is not None:
                 upstream = upstream * gates[layer]
-            delta = outputs[layer].sign_().mul_(upstream[..., None, :])  # ReLU passes where it gave > 0
-            upstream = kind.upstream(delta, weights) if layer > self.lowest else None
+            credit = upstream[..., None, :]
+            delta = outputs[layer].sign_().mul_(credit)  # ReLU passes where it gave > 0
+            if layer > self.lowest:
+                upstream = kind.upstream(delta, weights)
+                if self.held:
+                    upstream += kind.upstream(of_held[layer].sign_().mul_(credit), self.held[layer])
             if self.learns[layer] is not None:
                 delta *= self.learns[layer]
             kind.accumulate(self.targets[layer], delta, rows[layer], **self.update)

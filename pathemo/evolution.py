@@ -189,8 +189,8 @@ def evolve(
     first : int array (R, k, L, N), optional
         Genotypes that the population starts with, the frozen path for instance.
     forced : int array (R, L, F), optional
-        Modules that every path uses besides its N own ones: the frozen path, which in the paper is free to be
-        used or not.
+        Modules that every path uses besides its N own ones, and that do not learn: the frozen path, which in
+        the paper is free to be used or not.
     rate, edge
         Of mutations, see `mutate`.
     checkpoint : path, optional
@@ -236,6 +236,7 @@ def evolve(
     }
     record["populations"][0] = population.genotypes
     done, run, frozen = 0, None, net.frozen.cpu().numpy()
+    n_held = 0 if forced is None else forced.shape[2]
     if checkpoint is not None:
         options = (population_size, minibatches, fitness, development, smoothing, immigration, first, forced,
                    rate, REACH, edge)  # fmt: skip
@@ -248,7 +249,7 @@ def evolve(
         reached = np.zeros(pairs.shape)
         for competitor in (0, 1):
             paths = population.paths(pairs[:, competitor])
-            accuracy, loss = net.train(task, paths, examples, steps=minibatches, **training)
+            accuracy, loss = net.train(task, paths, examples, steps=minibatches, n_held=n_held, **training)
             stopped = np.isnan(accuracy)
             score = -loss if fitness == "loss" else accuracy
             if fitness == "dev":

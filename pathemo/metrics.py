@@ -64,19 +64,22 @@ def accuracy_half_width(p, n):
 
 
 def score_rows(truth, prediction, speaker, **key):
-    """Result rows of one test fold: UAR and accuracy of each of its speakers, columns `ROW_COLUMNS`.
+    """Result rows of test folds: UAR and accuracy of each speaker, columns `ROW_COLUMNS`.
 
     `key` gives `protocol, target, corpus_version, fold, seed`, and `source` (else "": none) and `inputs`
-    (else "plain"). A speaker's UAR is over the emotions which that speaker has.
+    (else "plain"): of all clips, or of each. A speaker's UAR is over the emotions which that speaker has.
     """
     truth, prediction = _checked(truth, prediction)
-    speaker, scores = np.asarray(speaker, dtype=str), []
-    for name in np.unique(speaker):
-        mine = speaker == name
-        for metric, score in (("uar", unweighted_average_recall), ("accuracy", accuracy)):
-            value = score(truth[mine], prediction[mine])
-            scores.append(key | {"speaker": name, "metric": metric, "value": value, "n": mine.sum()})
-    return _rows(scores)
+    clips = pd.DataFrame({"speaker": np.asarray(speaker, str), "emotion": truth, **key})
+    clips["right"] = truth == prediction
+    unit = [*key, "speaker"]
+    recalls = clips.groupby([*unit, "emotion"], sort=False)["right"].mean()
+    right = clips.groupby(unit, sort=False)["right"]
+    scores = pd.DataFrame({
+        "uar": recalls.groupby(unit, sort=False).mean(), "accuracy": right.mean(), "n": right.size(),
+    })  # fmt: skip
+    scores = scores.set_index("n", append=True).rename_axis(columns="metric").stack()
+    return _rows(scores.rename("value").reset_index())
 
 
 def pooled_rows(truth, prediction, **key):
@@ -90,7 +93,7 @@ def pooled_rows(truth, prediction, **key):
 def not_run_rows(reason, **key):
     """One result row without a value, whose note gives the reason; columns not in `key` stay empty."""
     empty = dict.fromkeys(ROW_COLUMNS, "") | {"seed": pd.NA, "value": np.nan, "n": 0}
-    return _rows([empty | key | {"note": f"not run: {reason}"}])
+    return _rows(pd.DataFrame([empty | key | {"note": f"not run: {reason}"}]))
 
 
 def read_rows(path):
@@ -209,7 +212,7 @@ def _sign_flip_p(difference):
 
 
 def _rows(scores):
-    rows = pd.DataFrame([{"source": "", "inputs": "plain", "note": ""} | score for score in scores])
+    rows = pd.DataFrame({"source": "", "inputs": "plain", "note": ""} | dict(scores), index=scores.index)
     if set(rows) != set(ROW_COLUMNS):
         raise TypeError(f"a result row needs {sorted(set(ROW_COLUMNS) - set(rows))}, "
                         f"and has no column {sorted(set(rows) - set(ROW_COLUMNS))}")

@@ -16,19 +16,21 @@ import torch
 from torch.nn.functional import pad
 
 
+def side_by_side(modules):
+    """Return modules (r, N, width, fan_in + 1) as weights (r, fan_in + 1, N * width)."""
+    return modules.flatten(1, 2).mT.contiguous()
+
+
+def apart(weights, width):
+    """Return weights that lie side by side as modules (r, N, width, fan_in + 1)."""
+    return weights.mT.unflatten(1, (-1, width))
+
+
 class Linear:
     """Fully connected modules of `width` units, max(0, W x + b), on inputs of any `shape`."""
 
     def __init__(self, shape, width):
         self.fan_in, self.width, self.shape = prod(shape), width, (width,)
-
-    def check_out(self, modules):
-        """Return modules (r, N, width, fan_in + 1) side by side: (r, fan_in + 1, N * width)."""
-        return modules.flatten(1, 2).mT.contiguous()
-
-    def check_in(self, weights):
-        """Return weights that were checked out as modules (r, N, width, fan_in + 1)."""
-        return weights.mT.unflatten(1, (-1, self.width))
 
     def rows(self, x):
         """Return what units see of x (r, B, d + 1): (r, B * P, fan_in + 1)."""

@@ -21,9 +21,9 @@ from torch.nn.functional import one_hot
 from . import checkpoints
 from .episode import Episode
 from .examples import BYTE, random_bytes
-from .modules import Convolution, Linear
+from .modules import Convolution, Linear, apart, side_by_side
 
-CHUNK_BYTES = 40e6  # replicas are trained some at a time: their active modules stay in the processor's cache
+CHUNK_BYTES = 40e6  # replicas are trained some at a time: about what a processor's last cache holds
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
 ROWS = 256  # of each replica that are predicted at once, for the same reason
 
@@ -176,7 +176,7 @@ class PathNet:
     def train(
         self, task, paths, examples, *, steps, batch_size=32, learning_rate=1e-3, optimiser="adam",
         momentum=0.9, dropout=0.0, salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.0, label_smoothing=0.0,
-        balanced=True, head_only=False,
+        balanced=True, head_only=False, n_held=0,
     ):  # fmt: skip
         """Train the modules on `paths` and the head of `task`; return accuracy and loss over the minibatches.
 
@@ -209,6 +209,9 @@ class PathNet:
             Draw emotions equally often; see `Examples.draw`.
         head_only : bool
             Leave every module as it is.
+        n_held : int
+            Leave the first modules of each layer's path as they are, in all replicas, and spend no time on
+            their gradients.
 
         Returns
         -------
@@ -225,9 +228,11 @@ class PathNet:
         copies = 4 if optimiser == "adam" else 2 if momentum else 1  # weights, gradients, moments
         for replicas in self._chunks(batch_size, copies):
             mine = self.generators[replicas]
-            weights, places = self._check_out(task, replicas, paths)
+            weights, places = self._check_out(replicas, paths[:, :, n_held:])
+            weights.append(self.heads[task][replicas].clone())
+            held = self._check_out(replicas, paths[:, :, :n_held])[0] if n_held else None
             learns = [self._learns(layer, place) for layer, place in enumerate(places)]
-            episode = Episode(self.kinds, weights, batch_size, learns)
+            episode = Episode(self.kinds, weights, batch_size, learns, held)
             episode.descend(optimiser, learning_rate=learning_rate, momentum=momentum, head_only=head_only)
             right, total = 0, 0
             for start in range(0, steps, BLOCK):
@@ -244,8 +249,9 @@ class PathNet:
                         examples.disturb(x, mine, replicas, **noise)
                     logits.append(episode.step(x, goals[step], gates[step]))
                 logits = torch.stack(logits)  # (T, r, K, B)
-                right += (logits.argmax(2) == truth).sum((0, 2))
-                total -= logits.log_softmax(2).gather(2, truth[:, :, None]).sum((0, 2, 3))
+                of_truth = logits.gather(2, truth[:, :, None])
+                right += (of_truth == logits.amax(2, keepdim=True)).sum((0, 2, 3))
+                total += (logits.logsumexp(2, keepdim=True) - of_truth).sum((0, 2, 3))
             going = self._going(task, replicas, [total[:, None], *weights])
             self._check_in(task, replicas, weights, places, going)
             accuracy[replicas] = np.where(going, right.cpu() / (steps * batch_size), np.nan)
@@ -265,7 +271,8 @@ class PathNet:
         posteriors = []
         for replicas in self._chunks(min(longest, ROWS)):
             padded = np.stack([np.resize(r, longest) for r in rows[replicas]])
-            weights, _ = self._check_out(task, replicas, paths)
+            weights, _ = self._check_out(replicas, paths)
+            weights.append(self.heads[task][replicas])
             parts = []
             for part in np.array_split(padded, -(-longest // ROWS), axis=1):
                 episode = Episode(self.kinds, weights, part.shape[1])
@@ -285,20 +292,18 @@ class PathNet:
         for part in np.array_split(np.arange(self.n_replicas), -(-self.n_replicas // most)):
             yield slice(part[0], part[-1] + 1)
 
-    def _check_out(self, task, replicas, paths):
-        """Return copies of each layer's active modules (r, fan_in + 1, N * width) and the head; places."""
+    def _check_out(self, replicas, paths):
+        """Return copies of each layer's modules on `paths` (r, fan_in + 1, N * width), and their places."""
         at = torch.arange(replicas.start, replicas.stop, device=self.device)[:, None]
         modules = torch.as_tensor(paths[replicas], device=self.device)
         places = [(at, modules[:, layer]) for layer in range(self.n_layers)]
-        banks = zip(self.kinds, self.layers, places, strict=True)
-        active = [kind.check_out(bank[place]) for kind, bank, place in banks]
-        return [*active, self.heads[task][replicas].clone()], places
+        return [side_by_side(bank[place]) for bank, place in zip(self.layers, places, strict=True)], places
 
     def _check_in(self, task, replicas, weights, places, going):
         """Put modules and head back, of the replicas that are `going`: bool tensor (r,)."""
         *active, head = weights
         for kind, bank, learned, (at, modules) in zip(self.kinds, self.layers, active, places, strict=True):
-            bank[at[going], modules[going]] = kind.check_in(learned[going])
+            bank[at[going], modules[going]] = apart(learned[going], kind.width)
         self.heads[task][replicas][going] = head[going]
 
     def _learns(self, layer, place):

@@ -26,6 +26,7 @@ MEDIA = {"speech": ["audio", "video"], "log-mel": ["audio", "video"], "landmarks
          "hog": ["video", "image"], "crops": ["video", "image"]}
 OF_SIZE = {"n_layers", "width"}
 OF_EVOLUTION = {"population_size", "minibatches", "fitness", "final_share", "frozen_path", "edge", "rate"}
+CHOICE_SEEDS = 3
 ENGINE = ("episode", "evolution", "examples", "metrics", "modules", "pathnet", "splits", "tasks", "transfer")
 
 
@@ -141,10 +142,10 @@ def choose(grid, tasks, settings, space, *, n_jobs=1):
     """Return the settings that the other corpora choose for each protocol and target, and what was tried.
 
     No clip of a target has a part in the choice of its settings. Each other corpus is learned and tested on
-    its own folds, from what corpora are left as one pooled source, with the first seed. One setting is tried
-    after the other, and a value is kept that has the highest UAR so far: the mean over those corpora of the
-    mean over their speakers. Layers and width come first, and `from_scratch` decides them for all protocols,
-    so that these have the same active size.
+    its own folds, from what corpora are left as one pooled source, with the first three seeds (what one seed
+    chooses is mostly noise). One setting is tried after the other, and a value is kept that has the highest
+    UAR so far: the mean over those corpora of the mean over their speakers. Layers and width come first, and
+    `from_scratch` decides them for all protocols, so that these have the same active size.
 
     Parameters
     ----------
@@ -177,12 +178,13 @@ def choose(grid, tasks, settings, space, *, n_jobs=1):
 def _search(runs, tasks, settings, space, chosen, n_jobs):
     """Yield each trial of a search, one setting after the other; what is best comes into `chosen`."""
     changes = [{setting: value} for setting, values in space.items() for value in values[1:]]
-    first, best = {"seeds": settings["seeds"][:1]}, dict.fromkeys(runs, 0.0)
-    for change in [{}, *changes] if changes else []:
+    first, best = {"seeds": settings["seeds"][:CHOICE_SEEDS]}, dict.fromkeys(runs, 0.0)
+    evolving = {key: run for key, run in runs.items() if key[0].startswith("pathnet")}
+    concerned = [evolving if OF_EVOLUTION & change.keys() else runs for change in changes]
+    start = {key: run for of_change in concerned for key, run in of_change.items()}
+    for change, of_change in zip([{}, *changes], [start, *concerned], strict=True):
         keys, jobs = [], []
-        for key, (protocol, target, sources, inputs) in runs.items():
-            if OF_EVOLUTION & change.keys() and not key[0].startswith("pathnet"):
-                continue
+        for key, (protocol, target, sources, inputs) in of_change.items():
             others = {n: t for (n, i), t in tasks.items() if i == inputs and n != target and t.folds}
             for name, task in others.items():
                 left = [t for n, t in others.items() if n != name] if sources else []

@@ -196,16 +196,18 @@ def _study(
             held_out = [task.rows(development) for _, development in parts]
             rows = [task.rows(train) for train, _ in parts]
             deciding = Examples(task.features, labels, rows, device=device)
+        forced = before[-1] if before and frozen_path == "forced" else None
         evolution = evolve(
             net, task.name, deciding, generations=generations, minibatches=minibatches, fitness=fitness,
             development=held_out, smoothing=smoothing, immigration=immigration,
             population_size=population_size, edge=edge, rate=rate, progress=progress,
             first=np.stack(before, axis=1) if before and frozen_path == "seeded" else None,
-            forced=before[-1] if before and frozen_path == "forced" else None, **training,
+            forced=forced, **training,
         )  # fmt: skip
         if not final_steps:
             return evolution.best, evolution.history, deciding
-        net.train(task.name, evolution.best, examples, steps=final_steps, **training)
+        n_held = 0 if forced is None else forced.shape[2]
+        net.train(task.name, evolution.best, examples, steps=final_steps, n_held=n_held, **training)
         return evolution.best, evolution.history, examples
 
     def recognised(source, paths):
@@ -256,11 +258,11 @@ def _memory_rows(learned, seeds, before, after, *, protocol, **key):
     key |= {"corpus_version": learned.version}
     return pd.concat([
         metrics.score_rows(
-            np.tile(learned.emotion, len(of_seed)), of_seed.ravel(), np.full(of_seed.size, name),
-            protocol=f"{protocol}, {moment} the target", seed=seed, **key,
+            np.tile(learned.emotion, len(recognised)), recognised.ravel(), np.full(recognised.size, name),
+            protocol=f"{protocol}, {moment} the target",
+            seed=np.repeat(seeds, recognised.size // len(seeds)), **key,
         )
         for moment, recognised in (("before", before), ("after", after))
-        for seed, of_seed in zip(seeds, np.split(recognised, len(seeds)), strict=True)
     ])  # fmt: skip
 
 
@@ -277,17 +279,24 @@ def score(task, posteriors, seeds, *, protocol, source=""):
     key = dict(
         protocol=protocol, source=source, target=task.name, inputs=task.inputs, corpus_version=task.version
     )  # fmt: skip
+    tested = np.concatenate([fold.test for fold in task.folds])
+    fold = np.concatenate([[fold.name] * len(fold.test) for fold in task.folds])
+    clips = pd.DataFrame({
+        "seed": np.repeat(seeds, len(tested)),
+        "fold": np.tile(fold, len(seeds)),
+        "speaker": np.tile(task.speaker[tested], len(seeds)),
+        "truth": np.tile(task.emotion[tested], len(seeds)),
+        "prediction": task.emotions[posteriors[:, tested].argmax(2)].ravel(),
+        "missing": np.isnan(posteriors[:, tested]).any(2).ravel(),
+    })  # fmt: skip
+    missing = clips.groupby(["seed", "fold"])["missing"].transform("any")
+    run, whole = clips[~missing], clips[~missing.groupby(clips["seed"]).transform("any")]
     rows = []
-    for seed, posterior in zip(seeds, posteriors, strict=True):
-        prediction, missing = task.emotions[posterior.argmax(1)], np.isnan(posterior).any(1)
-        for fold in task.folds:
-            of_fold = dict(key, fold=fold.name, seed=seed)
-            if missing[fold.test].any():
-                rows.append(metrics.not_run_rows("the loss was not finite", **of_fold))
-                continue
-            scored = (task.emotion[fold.test], prediction[fold.test], task.speaker[fold.test])
-            rows.append(metrics.score_rows(*scored, **of_fold))
-        tested = np.concatenate([fold.test for fold in task.folds])
-        if not missing[tested].any():
-            rows.append(metrics.pooled_rows(task.emotion[tested], prediction[tested], seed=seed, **key))
+    if len(run):
+        seen = run[["truth", "prediction", "speaker", "fold", "seed"]]
+        rows.append(metrics.score_rows(**seen, **key))
+    if len(whole):
+        rows.append(metrics.pooled_rows(**whole[["truth", "prediction", "seed"]], **key))
+    for stopped in clips.loc[missing, ["seed", "fold"]].drop_duplicates().to_dict("records"):
+        rows.append(metrics.not_run_rows("the loss was not finite", **stopped, **key))
     return pd.concat(rows, ignore_index=True)

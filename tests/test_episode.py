@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pathemo.episode import Episode
-from pathemo.modules import Convolution, Linear
+from pathemo.modules import Convolution, Linear, apart, side_by_side
 
 R, B, K, N = 3, 8, 4, 2
 LINEAR = [Linear((6,), 5), Linear((5,), 3)]
@@ -24,7 +24,7 @@ def weights_of(kinds):
     d = torch.Size(kinds[-1].shape).numel()
     shapes = [*((R, N, kind.width, kind.fan_in + 1) for kind in kinds), (R, K, d + 1)]
     *modules, heads = [0.5 * torch.randn(shape, generator=generator) for shape in shapes]
-    return [*(kind.check_out(of_layer) for kind, of_layer in zip(kinds, modules, strict=True)), heads]
+    return [*(side_by_side(of_layer) for of_layer in modules), heads]
 
 
 def batch(kinds):
@@ -37,8 +37,8 @@ def batch(kinds):
 def plain_logits(kinds, weights, x, gates):
     """The same network by differentiable operations, gates as factors."""
     for kind, of_layer, gate in zip(kinds, weights[:-1], gates, strict=True):
-        modules = kind.check_in(of_layer).split(1, dim=1)
-        joined = sum(kind.forward(kind.rows(x), kind.check_out(module)).squeeze(-2) for module in modules)
+        modules = apart(of_layer, kind.width).split(1, dim=1)
+        joined = sum(kind.forward(kind.rows(x), side_by_side(module)).squeeze(-2) for module in modules)
         joined = joined if gate is None else joined * gate
         x = torch.cat([joined.flatten(2), torch.ones(R, B, 1)], dim=2)
     return weights[-1] @ x.mT
@@ -88,7 +88,7 @@ def test_frozen_modules_pass_the_gradient_on(name):
         learned.append(weights)
     free, masked = learned
     torch.testing.assert_close(masked[0], free[0])
-    masked, free, start = (LINEAR[1].check_in(weights[1]) for weights in (masked, free, start))
+    masked, free, start = (apart(weights[1], LINEAR[1].width) for weights in (masked, free, start))
     assert (masked[:, 1] == start[:, 1]).all() and (free[:, 1] != start[:, 1]).any()
     torch.testing.assert_close(masked[:, 0], free[:, 0])
 

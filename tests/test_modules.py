@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, linear
 
-from pathemo.modules import Convolution, Linear
+from pathemo.modules import Convolution, Linear, apart, side_by_side
 
 R, B, N = 3, 4, 2
 KINDS = [
@@ -48,7 +48,7 @@ def shape_of(kind):
 def test_stacked_modules_are_plain_layers(kind):
     """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one of them."""
     x, weights = numbers(kind, shape_of(kind))
-    outputs = kind.forward(kind.rows(x), kind.check_out(weights))
+    outputs = kind.forward(kind.rows(x), side_by_side(weights))
     assert outputs.shape == (R, B, *kind.shape[:-1], N, kind.width)
     torch.testing.assert_close(outputs, plain(kind, shape_of(kind), x, weights), rtol=1e-4, atol=1e-5)
 
@@ -63,11 +63,11 @@ def test_gradients_equal_autograd(kind):
     by_x, by_weights = torch.autograd.grad(outputs, (x, weights), upstream)
     delta = upstream * (outputs > 0)
     with torch.no_grad():
-        upstream = kind.upstream(delta, kind.check_out(weights))
+        upstream = kind.upstream(delta, side_by_side(weights))
         torch.testing.assert_close(upstream, by_x[..., :-1], rtol=1e-4, atol=1e-4)
-        target = kind.check_out(torch.ones_like(weights))
+        target = side_by_side(torch.ones_like(weights))
         kind.accumulate(target, delta, kind.rows(x), beta=0.5, alpha=-2.0)
-    torch.testing.assert_close(kind.check_in(target), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(apart(target, kind.width), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
 
 
 def test_even_kernels_are_refused():

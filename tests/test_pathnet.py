@@ -110,6 +110,22 @@ def test_frozen_modules_take_part_in_the_forward_pass():
     assert (net.layers[0] != first).any()
 
 
+@pytest.mark.parametrize("inputs", [D, (1, 6, 5)])
+def test_held_modules_are_frozen_ones(inputs):
+    """Training that is told of the frozen first modules of all paths gives what it does when it is not."""
+    net, examples, paths = stack(inputs=inputs, n_active=3)
+    net.freeze(paths[:, :, :2])
+    net.freeze(paths[:1, 1:])
+    twin, before = net.repeat([0, 1, 2]), [layer.clone() for layer in net.layers]
+    net.generators = twin.repeat([0, 1, 2]).generators
+    told = net.train("a", paths, examples, steps=10, dropout=0.25, n_held=2)
+    np.testing.assert_allclose(told, twin.train("a", paths, examples, steps=10, dropout=0.25), rtol=1e-4)
+    for layer in range(3):
+        torch.testing.assert_close(net.layers[layer], twin.layers[layer], rtol=1e-3, atol=1e-4)
+        assert (net.layers[layer] == before[layer])[net.frozen[:, layer]].all()
+    assert (net.layers[0] != before[0]).any() and (net.layers[2] != before[2]).any()
+
+
 def test_reinitialising_touches_only_the_rest():
     """Frozen modules stay to the bit, every other module is new."""
     net, _, paths = stack()
@@ -265,6 +281,14 @@ def test_a_loss_that_is_not_finite_stops_that_replica_only():
         net.train("a", paths, examples, steps=5)
     assert (net.layers[0][1] == before[0][1]).all()
     assert net.repeat(range(6)).stopped.keys() == {2, 3}
+
+
+def test_a_weight_that_is_not_finite_stops_a_replica_whose_loss_is():
+    """A unit that never answers hides an infinite weight from the loss."""
+    net, examples, paths = stack()
+    net.layers[0][1, paths[1, 0, 0], 0, -1] = -np.inf
+    with pytest.warns(UserWarning, match="replica 1 stopped"):
+        net.train("a", paths, examples, steps=1)
 
 
 def test_saved_and_loaded_it_learns_on_the_same(tmp_path):
