@@ -357,6 +357,21 @@ def test_development_speakers_decide_and_train_nothing(monkeypatch):
             assert sorted([*trained, *held_out]) == sorted(whole)
 
 
+def test_a_fold_without_posteriors_has_no_score():
+    """It gets a row that says why, and its seed no pooled score; other folds and seeds keep theirs."""
+    n, emotions = len(TARGET.emotion), TARGET.emotions
+    posteriors = np.tile(TARGET.emotion[:, None] == emotions, (2, 1, 1)).astype(float)
+    whole = transfer.score(TARGET, posteriors, (3, 5), protocol="any")
+    assert whole["value"].eq(1).all() and len(whole) == 2 * 2 * (3 + 1)
+    posteriors[1, TARGET.folds[0].test[0]] = np.nan
+    rows = transfer.score(TARGET, posteriors, (3, 5), protocol="any")
+    missing = rows[rows["value"].isna()]
+    assert missing[["fold", "seed"]].to_numpy().tolist() == [[TARGET.folds[0].name, 5]]
+    scored = rows[rows["seed"].eq(5) & rows["value"].notna()]
+    assert set(scored["fold"]) == {fold.name for fold in TARGET.folds[1:]}
+    assert rows[rows["seed"].eq(3)]["n"].sum() == 2 * 2 * n
+
+
 def test_a_stopped_replica_is_named_in_the_rows():
     """Its fold has a row that says so, and no score."""
     with pytest.warns(UserWarning, match="stopped"):
