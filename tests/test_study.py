@@ -114,7 +114,8 @@ def test_a_target_has_no_part_in_the_choice_of_its_settings(tmp_path, monkeypatc
     space = {"learning_rate": [0.0, 0.01], "width": [8, 1], "population_size": [2, 4]}
     grid = [(p, "target", ("one",), "plain") for p in (fine_tune, pathnet)]
     grid += [(from_scratch, "target", (), "plain"), (pathnet, "target", (), "plain")]
-    chosen, trials = study.choose([*grid, (pathnet, "lost", (), "plain")], tasks, BRIEF | {"seeds": (5, 6, 7, 8)}, space)
+    settings = BRIEF | {"seeds": (5, 6, 7, 8)}
+    chosen, trials = study.choose([*grid, (pathnet, "lost", (), "plain")], tasks, settings, space)
     for protocol, target, sources, settings in seen:
         assert target.name in others and settings["seeds"] == (5, 6, 7)
         assert [source.name for source in sources] in ([], [name for name in others if name != target.name])
