@@ -59,6 +59,7 @@ bench: $(INSTALLED)  ## time the engine, and the features of speech and faces
 
 check: $(INSTALLED)  ## lint, stored outputs of the notebooks, results table of the README
 	$(PYTHON) -m ruff check --output-format concise .
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m nbstripout --verify --keep-count notebooks/*.ipynb
 	$(PYTHON) -m pathemo readme --check
 

@@ -1,4 +1,6 @@
-"""PathNet transfer for emotion recognition: corpora, features, the network, the protocols compared."""
+"""PathNet transfer for emotion recognition: corpora, features, the network, the protocols
+compared.
+"""
 
 from importlib import import_module
 

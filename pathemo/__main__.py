@@ -1,4 +1,6 @@
-"""The command line, a thin door: `python -m pathemo fetch|corpora|run|lab|readme`, and `-h` after each."""
+"""The command line, a thin door: `python -m pathemo fetch|corpora|run|lab|readme`, and `-h` after
+each.
+"""
 
 import argparse
 import os
@@ -16,15 +18,25 @@ COMMANDS = {
 
 def main(arguments=None):
     """Exit status of a command: 0, or 1 after one clear message."""
-    parser = argparse.ArgumentParser("python -m pathemo", description=sys.modules["pathemo"].__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m pathemo", description=sys.modules["pathemo"].__doc__
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    fetch, corpora, run, _, readme = (commands.add_parser(name, help=text) for name, text in COMMANDS.items())
+    fetch, corpora, run, _, readme = (
+        commands.add_parser(name, help=text) for name, text in COMMANDS.items()
+    )
     fetch.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: yunet, cnn14")
     fetch.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
     for command in (fetch, corpora):
-        command.add_argument("--root", help="folder of the corpora (default: PATHEMO_DATA, else data/)")
-    run.add_argument("profile", help="quick (synthetic corpora), paper (recorded), or a reports/*.yaml")
-    run.add_argument("--only", metavar="NOTEBOOK", help="this one alone, such as 01_data_preparation")
+        command.add_argument(
+            "--root", help="folder of the corpora (default: PATHEMO_DATA, else data/)"
+        )
+    run.add_argument(
+        "profile", help="quick (synthetic corpora), paper (recorded), or a reports/*.yaml"
+    )
+    run.add_argument(
+        "--only", metavar="NOTEBOOK", help="this one alone, such as 01_data_preparation"
+    )
     run.add_argument("--force", action="store_true", help="run what is up to date, too")
     readme.add_argument("--check", action="store_true", help="only say whether it is")
 
@@ -67,7 +79,10 @@ def follow(options, further):
             lab = [sys.executable, "-m", "jupyterlab", str(notebooks)]
             if "default_url" not in " ".join(further):
                 lab.append("--LabApp.default_url=/lab/tree/START.md")
-            paths = [str(notebooks / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # Markdown as a page
+            paths = [
+                str(notebooks / ".jupyter"),
+                os.environ.get("JUPYTER_CONFIG_PATH"),
+            ]  # Markdown as a page
             environment = {
                 "OMP_NUM_THREADS": "1",  # as in reports, for the same numbers: jobs run side by side instead
                 **os.environ,

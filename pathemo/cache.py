@@ -1,9 +1,8 @@
 """What was made of recordings, kept on disk: under their content, and whole or not at all.
 
-The folder is PATHEMO_CACHE, else the user's own. Names of entries are digests of the file's content, the
-settings and the code that made them, so that nothing outdated is ever taken. An entry ends with a digest of
-itself and its name, so that nothing damaged is taken either.
-"""
+The folder is PATHEMO_CACHE, else the user's own. Names of entries are digests of the file's
+content, the settings and the code that made them, so that nothing outdated is ever taken. An entry
+ends with a digest of itself and its name, so that nothing damaged is taken either."""
 
 import contextlib
 import hashlib
@@ -27,9 +26,8 @@ def folder():
 def whole(path):
     """File to write bytes to; it gets its name, and replaces what had it, when all of it is there.
 
-    OSError where that fails, for want of space perhaps: it names the file, and nothing is left behind.
-    Several may write a file of one name at once: the last one's stays.
-    """
+    OSError where that fails, for want of space perhaps: it names the file, and nothing is left
+    behind. Several may write a file of one name at once: the last one's stays."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -43,8 +41,20 @@ def whole(path):
         unfinished.unlink(missing_ok=True)
 
 
-def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32, given=None, n_jobs=-1,
-           few=50):
+def arrays(
+    index,
+    media,
+    make,
+    settings,
+    *,
+    kind,
+    code,
+    shape,
+    dtype=np.float32,
+    given=None,
+    n_jobs=-1,
+    few=50,
+):
     """Array of each row's recording, cached: a list in the order of the index.
 
     Parameters
@@ -53,15 +63,18 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     media : tuple of str
         Columns of files; the first that a row has counts.
     make : function
-        `make(path, *settings)` is the array, or raises FileNotFoundError or ValueError, which name the file.
+        `make(path, *settings)` is the array, or raises FileNotFoundError or ValueError, which name
+        the file.
     kind, code : str
         Folder of the entries, and digest of the code that `make` runs.
     shape : tuple of int
         One -1 stands for any number.
     given : list
-        Last argument of `make`, one a row, which follows from file and settings, so is no part of the name.
+        Last argument of `make`, one a row, which follows from file and settings, so is no part of
+        the name.
     n_jobs, few : int
-        Processes; -1: one a processor. Fewer missing arrays than `few` are made sooner in this process.
+        Processes; -1: one a processor. Fewer missing arrays than `few` are made sooner in this
+        process.
 
     ValueError names all rows that have no usable recording; the others stay cached.
     """
@@ -69,14 +82,20 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     given = {path: [last] for path, last in zip(paths, given)} if given else {}
     home = folder() / kind  # processes may have been started with another PATHEMO_CACHE
     entries = {  # None: no such file
-        path: home / joblib.hash([pooch.file_hash(path), settings, code]) if os.path.isfile(path) else None
+        path: home / joblib.hash([pooch.file_hash(path), settings, code])
+        if os.path.isfile(path)
+        else None
         for path in paths.dropna().unique()
     }
     made = {path: entry and _recall(entry, shape, dtype) for path, entry in entries.items()}
     missing = [path for path, found in made.items() if found is None]
-    with joblib.parallel_config("loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1):
+    with joblib.parallel_config(
+        "loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1
+    ):
         new = joblib.Parallel()(
-            joblib.delayed(_make)(entries[path], shape, dtype, make, path, *settings, *given.get(path, []))
+            joblib.delayed(_make)(
+                entries[path], shape, dtype, make, path, *settings, *given.get(path, [])
+            )
             for path in missing
         )
     made.update(zip(missing, new))
@@ -86,7 +105,9 @@ def arrays(index, media, make, settings, *, kind, code, shape, dtype=np.float32,
     if problems:
         more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
         listed = "\n".join(problems[:20] + more)
-        raise ValueError(f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}")
+        raise ValueError(
+            f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}"
+        )
     return [made[path] for path in paths]
 
 

@@ -1,7 +1,7 @@
 """An episode: the active modules of r replicas side by side, trained by gradients taken by hand.
 
-`PathNet` checks modules out of its layers into an episode, and in again when it is over; in between they are
-compact, so that a layer of r replicas is one batched product.
+`PathNet` checks modules out of its layers into an episode, and in again when it is over; in between
+they are compact, so that a layer of r replicas is one batched product.
 
 Letters: r replicas, L layers, N active modules, B batch, K emotions.
 """
@@ -33,16 +33,18 @@ class Episode:
         self.joined = [x[..., :-1].unflatten(2, kind.shape) for x, kind in zip(self.given, kinds)]
 
     def forward(self, x, gates):
-        """Return logits (r, K, B), rows that each layer and the head see, what modules put out and held ones.
+        """Return logits (r, K, B), rows that each layer and the head see, what modules put out and
+        held ones.
 
-        `x` (r, B, d + 1) has a last column of ones. `gates` are what the sum of each layer is multiplied by:
-        None, a number, or a tensor (r, B, ..., width).
-        """
+        `x` (r, B, d + 1) has a last column of ones. `gates` are what the sum of each layer is
+        multiplied by: None, a number, or a tensor (r, B, ..., width)."""
         rows, outputs, of_held = [], [], []
         for layer, kind in enumerate(self.kinds):
             rows.append(kind.rows(x))
             outputs.append(kind.forward(rows[layer], self.weights[layer]))
-            torch.sum(outputs[layer], -2, out=self.joined[layer])  # into the input of the next layer
+            torch.sum(
+                outputs[layer], -2, out=self.joined[layer]
+            )  # into the input of the next layer
             if self.held:
                 of_held.append(kind.forward(rows[layer], self.held[layer]))
                 self.joined[layer].add_(of_held[layer].sum(-2))
@@ -69,11 +71,11 @@ class Episode:
             self.update = {"beta": 0.0 if optimiser == "adam" else momentum, "alpha": 1.0}
 
     def step(self, x, goals, gates):
-        """Do one minibatch: forward, backward, update; return its logits (r, K, B) from before the update.
+        """Do one minibatch: forward, backward, update; return its logits (r, K, B) from before the
+        update.
 
-        The loss is the mean cross-entropy to `goals` (r, K, B). Frozen modules get no update, and what lies
-        before them does.
-        """
+        The loss is the mean cross-entropy to `goals` (r, K, B). Frozen modules get no update, and
+        what lies before them does."""
         logits, rows, outputs, of_held = self.forward(x, gates)
         delta = logits.softmax(1).sub_(goals).div_(x.shape[1])
         upstream = torch.bmm(delta.mT, self.weights[-1][..., :-1])

@@ -17,25 +17,27 @@ TRAINING = ("batch_size", "learning_rate", "optimiser", "dropout", "label_smooth
 class PathNetClassifier(ClassifierMixin, BaseEstimator):
     """A PathNet that learns any number of sources, and then the task that it predicts.
 
-    On each source a path evolves and is frozen; what is not frozen is drawn anew. On the target a path
-    evolves among frozen and fresh modules. Features are scaled to mean 0 and spread 1, by the rows of the
-    task. `fit` starts from the sources each time; `fit_source` after `fit` adds to them.
+    On each source a path evolves and is frozen; what is not frozen is drawn anew. On the target a
+    path evolves among frozen and fresh modules. Features are scaled to mean 0 and spread 1, by the
+    rows of the task. `fit` starts from the sources each time; `fit_source` after `fit` adds to
+    them.
 
     Parameters
     ----------
     sources : sequence of (X, y), optional
-        Sources to learn before all others, with the features that the classifier gets: no pipeline transforms
-        them. In `cross_val_predict` or `GridSearchCV` sources are given here, since `clone` drops what
-        `fit_source` learned.
+        Sources to learn before all others, with the features that the classifier gets: no pipeline
+        transforms them. In `cross_val_predict` or `GridSearchCV` sources are given here, since
+        `clone` drops what `fit_source` learned.
     n_layers, n_modules, n_active, width : int
-        L layers of M modules of `width` units, N of them active. Each source freezes up to N modules a layer,
-        so choose M above N times the number of tasks.
+        L layers of M modules of `width` units, N of them active. Each source freezes up to N
+        modules a layer, so choose M above N times the number of tasks.
     generations : int
         Tournaments on each task.
     minibatches : int, optional
         T, steps of one competitor in one tournament; one pass over the rows when not given.
     final_minibatches : int, optional
-        Steps that train the best path on after the evolution; as many as the evolution took when not given.
+        Steps that train the best path on after the evolution; as many as the evolution took when
+        not given.
     population_size : int
     batch_size, learning_rate, optimiser, dropout, label_smoothing, balanced
         As in `PathNet.train`.
@@ -56,8 +58,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Training the best path on is ours. With half of the same steps on it, accuracy on digits was 96.2 %, else
-    95.5 %. The defaults were chosen on training parts of scikit-learn's digits, wine and breast-cancer.
+    Training the best path on is ours. With half of the same steps on it, accuracy on digits was
+    96.2 %, else 95.5 %. The defaults were chosen on training parts of scikit-learn's digits, wine
+    and breast-cancer.
 
     Source: Fernando et al. 2017, arXiv 1701.08734, section 2.
 
@@ -74,10 +77,26 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, sources=(), n_layers=2, n_modules=10, n_active=3, width=20, generations=6, minibatches=None,
-        final_minibatches=None, population_size=4, batch_size=32, learning_rate=3e-3, optimiser="adam",
-        dropout=0.0, label_smoothing=0.1, balanced=False, random_state=None, verbose=False,
-    ):  # fmt: skip
+        self,
+        *,
+        sources=(),
+        n_layers=2,
+        n_modules=10,
+        n_active=3,
+        width=20,
+        generations=6,
+        minibatches=None,
+        final_minibatches=None,
+        population_size=4,
+        batch_size=32,
+        learning_rate=3e-3,
+        optimiser="adam",
+        dropout=0.0,
+        label_smoothing=0.1,
+        balanced=False,
+        random_state=None,
+        verbose=False,
+    ):
         self.sources = sources
         self.n_layers = n_layers
         self.n_modules = n_modules
@@ -97,7 +116,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit_source(self, X, y):
-        """Learn one more source, freeze its path and draw the other modules anew; return the classifier."""
+        """Learn one more source, freeze its path and draw the other modules anew; return the
+        classifier.
+        """
         X, y = self._validated(X, y, reset=not hasattr(self, "n_features_in_"))
         self.source_net_ = self._learn_source(self._after_sources(), X, y)
         return self
@@ -105,11 +126,13 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         """Learn the target, starting from the sources; return the classifier.
 
-        ValueError if the features are not those of the sources, or the shape has been changed since.
-        """
+        ValueError if the features are not those of the sources, or the shape has been changed
+        since."""
         X, y = self._validated(X, y, reset=not hasattr(self, "source_net_"))
         self.classes_ = np.unique(y)
-        self.net_, evolution, examples, self.n_steps_ = self._learn(self._after_sources(), "target", X, y)
+        self.net_, evolution, examples, self.n_steps_ = self._learn(
+            self._after_sources(), "target", X, y
+        )
         self.best_path_, self.history_ = evolution.best[0], evolution.history
         self._scaling = examples.scaling
         return self
@@ -121,12 +144,17 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))], scaling=self._scaling)
         # in double precision, so that a row's posteriors do not depend on the rows beside it
         net, unseen.table = self.net_.repeat([0]), unseen.table.double()
-        net.layers, net.heads = [w.double() for w in net.layers], {"target": net.heads["target"].double()}
+        net.layers, net.heads = (
+            [w.double() for w in net.layers],
+            {"target": net.heads["target"].double()},
+        )
         return net.predict("target", self.best_path_[None], unseen)[0]
 
     def predict(self, X):
         """Return the most probable class of each row (n,)."""
-        most_probable = self.predict_proba(X).argmax(axis=1)  # first, since it checks that `fit` was called
+        most_probable = self.predict_proba(X).argmax(
+            axis=1
+        )  # first, since it checks that `fit` was called
         return self.classes_[most_probable]
 
     def _validated(self, X, y, *, reset):
@@ -135,11 +163,15 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return X, y
 
     def _after_sources(self):
-        """Return the network that the sources left; a fresh one learns the parameter `sources` first."""
+        """Return the network that the sources left; a fresh one learns the parameter `sources`
+        first.
+        """
         shape = {name: getattr(self, name) for name in SHAPE}
         if hasattr(self, "source_net_"):
             if changed := [name for name in SHAPE if self.source_net_.shape[name] != shape[name]]:
-                raise ValueError(f"{changed} changed after the sources were learned: clone() and learn again")
+                raise ValueError(
+                    f"{changed} changed after the sources were learned: clone() and learn again"
+                )
             return self.source_net_
         net = PathNet(self.n_features_in_, seeds=[self._seed("network")], **shape)
         for X, y in self.sources:
@@ -153,7 +185,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return net
 
     def _learn(self, net, task, X, y):
-        """Return a copy of `net` that has learned `task`, its evolution, the examples, and the steps."""
+        """Return a copy of `net` that has learned `task`, its evolution, the examples, and the
+        steps.
+        """
         classes, labels = np.unique(y, return_inverse=True)
         examples = Examples(X, labels, [np.arange(len(labels))])
         net = net.repeat([self._seed(task)])
@@ -162,9 +196,15 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         a_pass = -(-len(labels) // self.batch_size)
         minibatches = a_pass if self.minibatches is None else self.minibatches
         evolution = evolve(
-            net, task, examples, generations=self.generations, minibatches=minibatches,
-            population_size=self.population_size, progress=self.verbose, **training,
-        )  # fmt: skip
+            net,
+            task,
+            examples,
+            generations=self.generations,
+            minibatches=minibatches,
+            population_size=self.population_size,
+            progress=self.verbose,
+            **training,
+        )
         steps = 2 * minibatches * self.generations
         final = steps if self.final_minibatches is None else self.final_minibatches
         if final:
@@ -172,6 +212,8 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return net, evolution, examples, steps + final
 
     def _seed(self, name):
-        """Return the random stream of one task: of its own, so that it is the same in each `fit`."""
+        """Return the random stream of one task: of its own, so that it is the same in each
+        `fit`.
+        """
         drawn = check_random_state(self.random_state).randint(2**31)
         return np.random.SeedSequence([drawn, *name.encode()])

@@ -1,12 +1,13 @@
-"""Genotypes, the tournament, and the evolution of a path; numbers only, the network is somebody else's.
+"""Genotypes, the tournament, and the evolution of a path; numbers only, the network is somebody
+else's.
 
-A **genotype** says which modules a path uses: an integer array (n_layers, n_active) of distinct modules a
-layer. A **population** holds `population_size` genotypes for each of R replicas. In a generation two
-genotypes of a replica meet in a tournament; the winner's mutated copy takes the loser's place.
+A **genotype** says which modules a path uses: an integer array (n_layers, n_active) of distinct
+modules a layer. A **population** holds `population_size` genotypes for each of R replicas. In a
+generation two genotypes of a replica meet in a tournament; the winner's mutated copy takes the
+loser's place.
 
-Source: Fernando et al. 2017, "PathNet: Evolution Channels Gradient Descent in Super Neural Networks",
-arXiv 1701.08734, section 2.
-"""
+Source: Fernando et al. 2017, "PathNet: Evolution Channels Gradient Descent in Super Neural
+Networks", arXiv 1701.08734, section 2."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +32,8 @@ def random_genotype(generator, *, n_layers, n_modules, n_active):
 def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, edge="wrap"):
     """Return a mutated copy of a genotype.
 
-    Each gene moves, with probability `rate`, by an integer drawn from [-2, 2], but not onto a module that the
-    path already uses in this layer: the paper leaves open how genes stay distinct.
+    Each gene moves, with probability `rate`, by an integer drawn from [-2, 2], but not onto a
+    module that the path already uses in this layer: the paper leaves open how genes stay distinct.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, edge="wrap"
     rate : float, optional
         1 / number of genes that may move, as in the paper, when not given.
     edge : {"wrap", "clamp"}
-        A move beyond the edge of a layer goes on at the other edge, or ends at this one. The paper leaves it
-        open. Wrapping favours no module, clamping the outer ones; no difference was seen.
+        A move beyond the edge of a layer goes on at the other edge, or ends at this one. The paper
+        leaves it open. Wrapping favours no module, clamping the outer ones; no difference was seen.
 
     Source: Fernando et al. 2017, section 2.
 
@@ -55,7 +56,9 @@ def mutate(genotype, generator, *, n_modules, n_forced=0, rate=None, edge="wrap"
     mutant = genotype.copy()
     may_move = mutant[:, n_forced:]
     rate = 1 / may_move.size if rate is None else rate
-    moves = generator.integers(-REACH, REACH + 1, may_move.shape) * (generator.random(may_move.shape) < rate)
+    moves = generator.integers(-REACH, REACH + 1, may_move.shape) * (
+        generator.random(may_move.shape) < rate
+    )
     for layer, gene in zip(*np.nonzero(moves), strict=True):
         module = may_move[layer, gene] + moves[layer, gene]
         module = module % n_modules if edge == "wrap" else min(max(module, 0), n_modules - 1)
@@ -91,26 +94,44 @@ class Population:
     """
 
     def __init__(
-        self, generators, *, size, n_layers, n_modules, n_active, first=None, forced=None, immigration=0.0,
-        rate=None, edge="wrap",
-    ):  # fmt: skip
+        self,
+        generators,
+        *,
+        size,
+        n_layers,
+        n_modules,
+        n_active,
+        first=None,
+        forced=None,
+        immigration=0.0,
+        rate=None,
+        edge="wrap",
+    ):
         if size < 2:
             raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
-        forced = np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
+        forced = (
+            np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
+        )
         n_forced = forced.shape[2]
         most = n_modules - n_forced
         if not 1 <= n_active <= most:
-            raise ValueError(f"n_active = {n_active}: beside {n_forced} forced ones, 1 to {most} may be")
+            raise ValueError(
+                f"n_active = {n_active}: beside {n_forced} forced ones, 1 to {most} may be"
+            )
         self.generators, self.forced, self.immigration = generators, forced, immigration
         self.own = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
         self.mutation = dict(n_modules=n_modules, n_forced=n_forced, rate=rate, edge=edge)
-        self.genotypes = np.array([[self._drawn(r) for _ in range(size)] for r in range(len(generators))])
+        self.genotypes = np.array(
+            [[self._drawn(r) for _ in range(size)] for r in range(len(generators))]
+        )
         if first is not None:
             self.genotypes[:, : first.shape[1]] = first[:, :size]
         self.fitness = np.full((len(generators), size), -np.inf)
 
     def _drawn(self, replica):
-        """Return a genotype (L, F + N) of what is forced and, drawn among the rest, n_active others."""
+        """Return a genotype (L, F + N) of what is forced and, drawn among the rest, n_active
+        others.
+        """
         genotype = random_genotype(self.generators[replica], **self.own)
         for held in np.sort(self.forced[replica], axis=1).T:
             genotype = genotype + (genotype >= held[:, None])
@@ -126,11 +147,11 @@ class Population:
         return self.genotypes[np.arange(len(places)), places]
 
     def settle(self, pairs, fitness):
-        """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner, or new.
+        """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner,
+        or new.
 
-        `pairs` (R, 2) are places of the competitors, from `draw`, `fitness` (R, 2) what each reached. A tie
-        goes to the second, which was trained last.
-        """
+        `pairs` (R, 2) are places of the competitors, from `draw`, `fitness` (R, 2) what each
+        reached. A tie goes to the second, which was trained last."""
         winners = (fitness[:, 1] >= fitness[:, 0]).astype(int)
         for replica, (pair, winner) in enumerate(zip(pairs, winners, strict=True)):
             first, loser = pair[winner], pair[1 - winner]
@@ -153,19 +174,37 @@ class Evolution(NamedTuple):
     """What `evolve` found: the best path of each replica, and how it came about."""
 
     best: np.ndarray  # (R, L, N)
-    populations: np.ndarray  # (generations + 1, R, population_size, L, N): at first, after each tournament
+    populations: (
+        np.ndarray
+    )  # (generations + 1, R, population_size, L, N): at first, after each tournament
     history: pd.DataFrame  # a row a tournament, see `evolve`
 
 
 def evolve(
-    net, task, examples, *, generations, population_size=4, minibatches=50, fitness="train",
-    development=None, smoothing=0.0, immigration=0.0, first=None, forced=None, rate=None, edge="wrap",
-    checkpoint=None, checkpoint_every=10, progress=False, **training,
-):  # fmt: skip
+    net,
+    task,
+    examples,
+    *,
+    generations,
+    population_size=4,
+    minibatches=50,
+    fitness="train",
+    development=None,
+    smoothing=0.0,
+    immigration=0.0,
+    first=None,
+    forced=None,
+    rate=None,
+    edge="wrap",
+    checkpoint=None,
+    checkpoint_every=10,
+    progress=False,
+    **training,
+):
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
 
-    In each generation, in every replica, two genotypes of the population are drawn, each is trained for
-    `minibatches` steps, and a mutated copy of the winner takes the loser's place.
+    In each generation, in every replica, two genotypes of the population are drawn, each is trained
+    for `minibatches` steps, and a mutated copy of the winner takes the loser's place.
 
     Parameters
     ----------
@@ -178,25 +217,27 @@ def evolve(
     population_size : int
         The fewer, the more of the budget each path gets; the paper's are 64.
     fitness : {"train", "loss", "dev"}
-        "train" is the paper's: accuracy over the minibatches of the tournament. "loss" is minus their loss,
-        which tells paths apart that are all accurate. "dev" is UAR on the rows `development`, speakers held
-        out of the training part.
+        "train" is the paper's: accuracy over the minibatches of the tournament. "loss" is minus
+        their loss, which tells paths apart that are all accurate. "dev" is UAR on the rows
+        `development`, speakers held out of the training part.
     development : list of R int arrays, optional
     smoothing : float
-        Weight of what a genotype reached when it last competed, if it did, in its fitness now. Ours.
+        Weight of what a genotype reached when it last competed, if it did, in its fitness now.
+        Ours.
     immigration : float
-        Probability that a genotype drawn anew takes the loser's place, so that paths stay apart. Ours.
+        Probability that a genotype drawn anew takes the loser's place, so that paths stay apart.
+        Ours.
     first : int array (R, k, L, N), optional
         Genotypes that the population starts with, the frozen path for instance.
     forced : int array (R, L, F), optional
-        Modules that every path uses besides its N own ones, and that do not learn: the frozen path, which in
-        the paper is free to be used or not.
+        Modules that every path uses besides its N own ones, and that do not learn: the frozen path,
+        which in the paper is free to be used or not.
     rate, edge
         Of mutations, see `mutate`.
     checkpoint : path, optional
         File that keeps the state of the network and the evolution, written every `checkpoint_every`
-        generations and at the end. If it is there, evolution goes on from it, to the bit, also to more
-        generations than it was started with.
+        generations and at the end. If it is there, evolution goes on from it, to the bit, also to
+        more generations than it was started with.
     progress : bool
         Show a bar.
     **training
@@ -205,29 +246,39 @@ def evolve(
     Returns
     -------
     evolution : Evolution
-        `history` has the columns generation, replica, genotype_first, genotype_second (modules of each layer:
-        "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent so far), and of the
-        modules of winner and loser, which share was frozen: frozen_share, frozen_share_lost. A replica that
-        was stopped, see `PathNet.stopped`, has no further rows.
+        `history` has the columns generation, replica, genotype_first, genotype_second (modules of
+        each layer: "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent
+        so far), and of the modules of winner and loser, which share was frozen: frozen_share,
+        frozen_share_lost. A replica that was stopped, see `PathNet.stopped`, has no further rows.
 
     Raises
     ------
     ValueError
         An option is unknown, or the checkpoint is of another run, of something else, or damaged.
 
-    Source: Fernando et al. 2017, section 2.2. Ours: the best path is the one whose fitness was highest
-    when it last competed. tests/benchmarks/README.md has what the options are worth in transfer.
-    """
+    Source: Fernando et al. 2017, section 2.2. Ours: the best path is the one whose fitness was
+    highest when it last competed. tests/benchmarks/README.md has what the options are worth in
+    transfer."""
     if generations < 1:
         raise ValueError(f"generations = {generations}: a path needs at least 1 tournament")
     if fitness not in ("train", "loss", "dev"):
         raise ValueError(f"fitness = {fitness!r}: choose 'train', 'loss' or 'dev'")
     if fitness == "dev" and development is None:
-        raise ValueError("fitness = 'dev' needs the rows of development speakers: development=[...]")
+        raise ValueError(
+            "fitness = 'dev' needs the rows of development speakers: development=[...]"
+        )
     population = Population(
-        net.generators, size=population_size, n_layers=net.n_layers, n_modules=net.n_modules,
-        n_active=net.n_active, first=first, forced=forced, immigration=immigration, rate=rate, edge=edge,
-    )  # fmt: skip
+        net.generators,
+        size=population_size,
+        n_layers=net.n_layers,
+        n_modules=net.n_modules,
+        n_active=net.n_active,
+        first=first,
+        forced=forced,
+        immigration=immigration,
+        rate=rate,
+        edge=edge,
+    )
     record = {
         "populations": np.zeros((generations + 1, *population.genotypes.shape), np.int16),
         "pairs": np.zeros((generations, net.n_replicas, 2), np.int64),
@@ -238,8 +289,19 @@ def evolve(
     done, run, frozen = 0, None, net.frozen.cpu().numpy()
     n_held = 0 if forced is None else forced.shape[2]
     if checkpoint is not None:
-        options = (population_size, minibatches, fitness, development, smoothing, immigration, first, forced,
-                   rate, REACH, edge)  # fmt: skip
+        options = (
+            population_size,
+            minibatches,
+            fitness,
+            development,
+            smoothing,
+            immigration,
+            first,
+            forced,
+            rate,
+            REACH,
+            edge,
+        )
         run = joblib.hash([task, options, training, examples.fingerprint(), net.fingerprint()])
         if Path(checkpoint).exists():
             done = _resume(checkpoint, run, net, population, record)
@@ -249,14 +311,18 @@ def evolve(
         reached = np.zeros(pairs.shape)
         for competitor in (0, 1):
             paths = population.paths(pairs[:, competitor])
-            accuracy, loss = net.train(task, paths, examples, steps=minibatches, n_held=n_held, **training)
+            accuracy, loss = net.train(
+                task, paths, examples, steps=minibatches, n_held=n_held, **training
+            )
             stopped = np.isnan(accuracy)
             score = -loss if fitness == "loss" else accuracy
             if fitness == "dev":
                 score = _development_uar(net, task, paths, examples, development)
             if smoothing:
                 last = population.fitness[np.arange(net.n_replicas), pairs[:, competitor]]
-                score = np.where(np.isfinite(last), smoothing * last + (1 - smoothing) * score, score)
+                score = np.where(
+                    np.isfinite(last), smoothing * last + (1 - smoothing) * score, score
+                )
             reached[:, competitor] = np.where(stopped, -np.inf, score)
         winners = population.settle(pairs, reached)
         record["populations"][generation + 1] = population.genotypes
@@ -264,7 +330,10 @@ def evolve(
         record["winners"][generation] = winners
         done = generation + 1
         if checkpoint is not None and (done % checkpoint_every == 0 or done == generations):
-            spent = {name: torch.as_tensor(v[: done + (name == "populations")]) for name, v in record.items()}
+            spent = {
+                name: torch.as_tensor(v[: done + (name == "populations")])
+                for name, v in record.items()
+            }
             state = {"run": run, "net": net.state(), "fitness": torch.as_tensor(population.fitness)}
             checkpoints.write(checkpoint, CHECKPOINT, state | {"record": spent})
     history = _history(record, frozen, steps=2 * minibatches)
@@ -276,10 +345,14 @@ def _resume(checkpoint, run, net, population, record):
     state = checkpoints.read(checkpoint, CHECKPOINT, device=net.device)
     done, generations = len(state["record"]["pairs"]), len(record["pairs"])
     if state["run"] != run:
-        raise ValueError(f"{checkpoint} is of another run (task, examples, options or seeds differ): "
-                         "remove it to start anew, or name another file")  # fmt: skip
+        raise ValueError(
+            f"{checkpoint} is of another run (task, examples, options or seeds differ): "
+            "remove it to start anew, or name another file"
+        )
     if done > generations:
-        raise ValueError(f"{checkpoint} has {done} generations, more than the {generations} asked for")
+        raise ValueError(
+            f"{checkpoint} has {done} generations, more than the {generations} asked for"
+        )
     for name, values in state["record"].items():
         record[name][: len(values)] = values.cpu().numpy()
     net.restore(state["net"])
@@ -296,18 +369,20 @@ def _history(record, frozen, *, steps):
     on_frozen = np.take_along_axis(frozen[replica, None], paths.astype(int), axis=3).mean((2, 3))
     tournament = np.arange(len(paths))
     reached = record["fitness"][generation, replica]
-    return pd.DataFrame({
-        "generation": generation,
-        "replica": replica,
-        "genotype_first": [_text(genotype) for genotype in paths[:, 0]],
-        "genotype_second": [_text(genotype) for genotype in paths[:, 1]],
-        "fitness_first": reached[:, 0],
-        "fitness_second": reached[:, 1],
-        "winner": winner,
-        "steps": steps * (generation + 1),
-        "frozen_share": on_frozen[tournament, winner],
-        "frozen_share_lost": on_frozen[tournament, 1 - winner],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "generation": generation,
+            "replica": replica,
+            "genotype_first": [_text(genotype) for genotype in paths[:, 0]],
+            "genotype_second": [_text(genotype) for genotype in paths[:, 1]],
+            "fitness_first": reached[:, 0],
+            "fitness_second": reached[:, 1],
+            "winner": winner,
+            "steps": steps * (generation + 1),
+            "frozen_share": on_frozen[tournament, winner],
+            "frozen_share_lost": on_frozen[tournament, 1 - winner],
+        }
+    )
 
 
 def _text(genotype):

@@ -1,4 +1,6 @@
-"""What a stack of replicas learns a task from: one table of inputs, and rows of each replica's own."""
+"""What a stack of replicas learns a task from: one table of inputs, and rows of each replica's
+own.
+"""
 
 from math import prod
 
@@ -18,8 +20,9 @@ def random_bytes(generators, shape):
 class Examples:
     """Inputs and labels that R replicas share, and the rows that each may learn from.
 
-    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no others. Each
-    distinct choice of rows (a fold) has a scaled copy of all inputs: folds * n * (d + 1) * 4 bytes.
+    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no
+    others. Each distinct choice of rows (a fold) has a scaled copy of all inputs: folds * n * (d +
+    1) * 4 bytes.
 
     Parameters
     ----------
@@ -50,9 +53,15 @@ class Examples:
         features = features.reshape(len(features), -1)
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
-            raise ValueError(f"features of {(~finite).sum()} rows are not finite, "
-                             f"the first is row {finite.argmin()}")  # fmt: skip
-        self.labels, self.rows, self.device = np.asarray(labels), [np.asarray(r) for r in rows], device
+            raise ValueError(
+                f"features of {(~finite).sum()} rows are not finite, "
+                f"the first is row {finite.argmin()}"
+            )
+        self.labels, self.rows, self.device = (
+            np.asarray(labels),
+            [np.asarray(r) for r in rows],
+            device,
+        )
         folds = {r.tobytes(): r for r in self.rows}
         place = {key: fold for fold, key in enumerate(folds)}
         self.fold = torch.as_tensor([place[r.tobytes()] for r in self.rows], device=device)
@@ -73,7 +82,9 @@ class Examples:
         self.table = torch.as_tensor(table, device=device).flatten(0, 1)
 
     def inputs(self, rows, replicas=slice(None)):
-        """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica, with a last column of ones."""
+        """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica, with a last column of
+        ones.
+        """
         return self.at(torch.as_tensor(rows, device=self.device) + self.first[replicas, None])
 
     def at(self, places):
@@ -81,41 +92,55 @@ class Examples:
         return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
 
     def draw(self, generators, replicas, *, steps, batch_size, balanced):
-        """Return the rows of the next minibatches of a slice of replicas: int tensor (steps, r, batch_size).
+        """Return the rows of the next minibatches of a slice of replicas: int tensor (steps, r,
+        batch_size).
 
-        Each draws from its own generator, with replacement. Balanced minibatches draw an emotion first
-        and one of its rows second, so that rare emotions weigh as much as common ones, as they do in UAR.
-        """
+        Each draws from its own generator, with replacement. Balanced minibatches draw an emotion
+        first and one of its rows second, so that rare emotions weigh as much as common ones, as
+        they do in UAR."""
         drawn = []
         for generator, rows in zip(generators, self.rows[replicas], strict=True):
             if not balanced:
                 drawn.append(rows[generator.integers(len(rows), size=(steps, batch_size))])
                 continue
             order = np.argsort(self.labels[rows], kind="stable")
-            _, starts, counts = np.unique(self.labels[rows][order], return_index=True, return_counts=True)
+            _, starts, counts = np.unique(
+                self.labels[rows][order], return_index=True, return_counts=True
+            )
             emotion = generator.integers(len(counts), size=(steps, batch_size))
             within = (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
             drawn.append(rows[order[starts[emotion] + within]])
         return torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
 
     def disturb(self, x, generators, replicas, *, salt_and_pepper, gaussian_noise, mask):
-        """Disturb inputs x (r, B, d + 1), in place; see `PathNet.train`. Each replica draws its own."""
+        """Disturb inputs x (r, B, d + 1), in place; see `PathNet.train`. Each replica draws its
+        own.
+        """
         clean, shape = x[..., :-1], (x.shape[1], x.shape[2] - 1)
         if gaussian_noise:
             drawn = [generator.standard_normal(shape, dtype=np.float32) for generator in generators]
             clean.add_(torch.as_tensor(np.stack(drawn), device=self.device), alpha=gaussian_noise)
         if salt_and_pepper:
-            drawn, half = random_bytes(generators, shape).to(self.device), round(salt_and_pepper * BYTE / 2)
+            drawn, half = (
+                random_bytes(generators, shape).to(self.device),
+                round(salt_and_pepper * BYTE / 2),
+            )
             low, high = (extreme[self.fold[replicas], None] for extreme in (self.low, self.high))
-            clean.copy_(torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean)))
+            clean.copy_(
+                torch.where(drawn < half, low, torch.where(drawn >= BYTE - half, high, clean))
+            )
         if mask:
             self._mask(clean.unflatten(2, self.shape), generators, mask)
 
     def _mask(self, images, generators, mask):
-        """Set a band of rows and one of columns of each image (r, B, height, width, channels) to 0."""
+        """Set a band of rows and one of columns of each image (r, B, height, width, channels)
+        to 0.
+        """
         for axis in (2, 3):
             length = images.shape[axis]
-            drawn = np.stack([g.random((2, images.shape[1], 1), np.float32) for g in generators], axis=1)
+            drawn = np.stack(
+                [g.random((2, images.shape[1], 1), np.float32) for g in generators], axis=1
+            )
             width, start = torch.as_tensor(drawn, device=self.device)
             width = mask * length * width
             start = start * (length - width)

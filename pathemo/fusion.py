@@ -1,7 +1,8 @@
-"""Late fusion: one decision from the posteriors of several modalities, honestly or as the papers do it.
+"""Late fusion: one decision from the posteriors of several modalities, honestly or as the papers do
+it.
 
-A method's posteriors are one array (n_seeds, n_parts, n, K): of all n clips, learned from each of `parts`.
-"""
+A method's posteriors are one array (n_seeds, n_parts, n, K): of all n clips, learned from each of
+`parts`."""
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ from .splits import Fold
 
 
 def late_fusion(train_posteriors, truth, test_posteriors):
-    """Posteriors (n_test, K) by logistic regression on the concatenated posteriors of all modalities.
+    """Posteriors (n_test, K) by logistic regression on the concatenated posteriors of all
+    modalities.
 
-    A clip that lacks a modality (its posteriors are not numbers) is decided by those that it has, as learned
-    from the training clips that have these. A clip without any gets the shares of the emotions in `truth`.
+    A clip that lacks a modality (its posteriors are not numbers) is decided by those that it has,
+    as learned from the training clips that have these. A clip without any gets the shares of the
+    emotions in `truth`.
 
     Parameters
     ----------
@@ -38,24 +41,35 @@ def late_fusion(train_posteriors, truth, test_posteriors):
     truth = np.asarray(truth)
     lengths = [len(part) for part in train_posteriors]
     if set(lengths) != {len(truth)} or len(train_posteriors) != len(test_posteriors):
-        raise ValueError(f"{len(truth)} truths, training posteriors of {lengths} clips and "
-                         f"{len(test_posteriors)} modalities to test: they have to fit")  # fmt: skip
-    has_train, has_test = (~np.isnan(side).any(axis=2).T for side in (train_posteriors, test_posteriors))
+        raise ValueError(
+            f"{len(truth)} truths, training posteriors of {lengths} clips and "
+            f"{len(test_posteriors)} modalities to test: they have to fit"
+        )
+    has_train, has_test = (
+        ~np.isnan(side).any(axis=2).T for side in (train_posteriors, test_posteriors)
+    )
     emotions, counts = np.unique(truth, return_counts=True)
     fused = np.tile(counts / len(truth), (len(has_test), 1))
     for pattern in np.unique(has_test[has_test.any(axis=1)], axis=0):
         learned, decided = has_train[:, pattern].all(axis=1), (has_test == pattern).all(axis=1)
         if lacking := set(emotions.tolist()) - set(truth[learned].tolist()):
-            raise ValueError(f"test clips have modalities {np.flatnonzero(pattern).tolist()}, and no known "
-                             f"clip of {sorted(lacking)} has: leave a modality out")  # fmt: skip
+            raise ValueError(
+                f"test clips have modalities {np.flatnonzero(pattern).tolist()}, and no known "
+                f"clip of {sorted(lacking)} has: leave a modality out"
+            )
         sides = (train_posteriors, learned), (test_posteriors, decided)
-        train, test = (np.hstack([p[rows] for p, has in zip(side, pattern) if has]) for side, rows in sides)
-        fused[decided] = LogisticRegression(max_iter=1000).fit(train, truth[learned]).predict_proba(test)
+        train, test = (
+            np.hstack([p[rows] for p, has in zip(side, pattern) if has]) for side, rows in sides
+        )
+        fused[decided] = (
+            LogisticRegression(max_iter=1000).fit(train, truth[learned]).predict_proba(test)
+        )
     return fused
 
 
 def product(posteriors):
-    """Posteriors (..., n, K): the product of those of the modalities that a clip has, scaled to sum 1.
+    """Posteriors (..., n, K): the product of those of the modalities that a clip has, scaled to sum
+    1.
 
     A clip without any modality gets 1 / K.
 
@@ -68,15 +82,18 @@ def product(posteriors):
 
 
 def parts(folds):
-    """What is learned from: the clips without a fold, for each; then without it and the next one, in a ring.
+    """What is learned from: the clips without a fold, for each; then without it and the next one,
+    in a ring.
 
-    Those of the second kind give out-of-fold posteriors of the training clips in the two folds beside the
-    tested one, for no more than twice the trainings. The test side of a part is all clips.
-    """
+    Those of the second kind give out-of-fold posteriors of the training clips in the two folds
+    beside the tested one, for no more than twice the trainings. The test side of a part is all
+    clips."""
     everything = np.sort(np.concatenate([fold.test for fold in folds]))
     alone = [(fold.name, fold.train) for fold in folds]
-    pairs = [(f"{fold.name} and {after.name}", np.intersect1d(fold.train, after.train))
-             for fold, after in zip(folds, [*folds[1:], folds[0]])]  # fmt: skip
+    pairs = [
+        (f"{fold.name} and {after.name}", np.intersect1d(fold.train, after.train))
+        for fold, after in zip(folds, [*folds[1:], folds[0]])
+    ]
     return [Fold(name, rows, everything) for name, rows in alone + pairs]
 
 
@@ -89,11 +106,11 @@ def of_test_folds(posteriors, folds):
 
 
 def known(posteriors, folds, number, *, way):
-    """Clips (m,) that a regression learns from when a fold is tested, and their posteriors (n_seeds, m, K).
+    """Clips (m,) that a regression learns from when a fold is tested, and their posteriors
+    (n_seeds, m, K).
 
-    "nested": clips of the two folds beside this one, by what was learned without this fold and theirs.
-    "in-sample": all training clips, by what was learned from those very clips.
-    """
+    "nested": clips of the two folds beside this one, by what was learned without this fold and
+    theirs. "in-sample": all training clips, by what was learned from those very clips."""
     if way == "in-sample":
         return folds[number].train, posteriors[:, number, folds[number].train]
     before, after = (folds[beside % len(folds)].test for beside in (number - 1, number + 1))
@@ -111,8 +128,8 @@ def fuse(modalities, truth, folds, *, way="nested"):
         Each with as many seeds, or with one.
     truth : (n,) array of str
     way : {"nested", "in-sample", "product"}
-        `late_fusion` of what is `known` in either way; or `product`, which learns nothing. In-sample, the
-        papers' way, a modality looks surer than it is on strangers.
+        `late_fusion` of what is `known` in either way; or `product`, which learns nothing.
+        In-sample, the papers' way, a modality looks surer than it is on strangers.
     """
     n_seeds = max(len(posteriors) for posteriors in modalities)
     modalities = [np.broadcast_to(p, (n_seeds, *p.shape[1:])) for p in modalities]
@@ -122,7 +139,9 @@ def fuse(modalities, truth, folds, *, way="nested"):
         if way == "product":
             fused[:, fold.test] = product(tests)
             continue
-        clips, trains = zip(*(known(posteriors, folds, number, way=way) for posteriors in modalities))
+        clips, trains = zip(
+            *(known(posteriors, folds, number, way=way) for posteriors in modalities)
+        )
         for seed in range(n_seeds):
             train, test = ([side[seed] for side in sides] for sides in (trains, tests))
             fused[seed, fold.test] = late_fusion(train, truth[clips[0]], test)
@@ -130,14 +149,17 @@ def fuse(modalities, truth, folds, *, way="nested"):
 
 
 def table(rows):
-    """Scores in percent, a row an input, protocol and source: accuracy as in the paper, means over speakers.
+    """Scores in percent, a row an input, protocol and source: accuracy as in the paper, means over
+    speakers.
 
-    `accuracy` is the mean of the folds' accuracies, over all seeds, ± 1.96 sqrt(p (1 - p) / n), clips taken
-    as independent; those of speakers are means ± half the 95 % interval of `metrics.summary`.
-    """
+    `accuracy` is the mean of the folds' accuracies, over all seeds, ± 1.96 sqrt(p (1 - p) / n),
+    clips taken as independent; those of speakers are means ± half the 95 % interval of
+    `metrics.summary`."""
     by = ["inputs", "protocol", "source"]
     single = rows[rows["metric"].eq("accuracy") & rows["speaker"].ne("all")]
-    right = single.assign(right=single["value"] * single["n"]).groupby([*by, "seed", "fold"])[["right", "n"]]
+    right = single.assign(right=single["value"] * single["n"]).groupby([*by, "seed", "fold"])[
+        ["right", "n"]
+    ]
     of_folds = right.sum()
     p = (of_folds["right"] / of_folds["n"]).groupby(by).mean()
     n = of_folds["n"].groupby([*by, "seed"]).sum().groupby(by).first()

@@ -1,10 +1,11 @@
 """What the active modules of a layer compute, in r replicas at once, and its gradients by hand.
 
-Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what the d of
-them are, and a last column of ones meets the bias. What the units see of them at each of P places lies in
-`rows`, (r, B * P, fan_in + 1): a linear module has one place, a convolution one a pixel of its map, and so
-both are the same products. In an episode the modules lie side by side, the bias in the last row: that is
-three times as fast as (N, width, fan_in + 1), in which a PathNet keeps them as torch.nn.Linear does.
+Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what
+the d of them are, and a last column of ones meets the bias. What the units see of them at each of P
+places lies in `rows`, (r, B * P, fan_in + 1): a linear module has one place, a convolution one a
+pixel of its map, and so both are the same products. In an episode the modules lie side by side, the
+bias in the last row: that is three times as fast as (N, width, fan_in + 1), in which a PathNet
+keeps them as torch.nn.Linear does.
 
 Letters: r replicas, B batch, N active modules.
 """
@@ -37,12 +38,18 @@ class Linear:
         return x
 
     def forward(self, rows, weights):
-        """Return the outputs of the modules (r, B, ..., N, width); in between are the places, if several."""
+        """Return the outputs of the modules (r, B, ..., N, width); in between are the places, if
+        several.
+        """
         outputs = torch.bmm(rows, weights).relu_()
-        return outputs.view(len(rows), -1, *self.shape[:-1], weights.shape[2] // self.width, self.width)
+        return outputs.view(
+            len(rows), -1, *self.shape[:-1], weights.shape[2] // self.width, self.width
+        )
 
     def upstream(self, delta, weights):
-        """Return the gradient by x (r, B, d), from `delta` by what ReLU gets, of the shape of the outputs."""
+        """Return the gradient by x (r, B, d), from `delta` by what ReLU gets, of the shape of the
+        outputs.
+        """
         return torch.bmm(_matrix(delta), weights[:, :-1].mT)
 
     def accumulate(self, target, delta, rows, *, beta, alpha):
@@ -56,12 +63,13 @@ class Convolution(Linear):
     Parameters
     ----------
     shape : (height, width, channels)
-        Of the input; the output has `self.shape` = (height / stride, width / stride, maps), rounded up.
+        Of the input; the output has `self.shape` = (height / stride, width / stride, maps), rounded
+        up.
     width : int
         Feature maps of a module.
     kernel, stride : int
-        The kernel is odd; the input is padded by kernel // 2 zeros. Weights of a map are in the order row,
-        column, channel.
+        The kernel is odd; the input is padded by kernel // 2 zeros. Weights of a map are in the
+        order row, column, channel.
     """
 
     def __init__(self, shape, width, *, kernel, stride):
@@ -81,11 +89,18 @@ class Convolution(Linear):
         return rows.flatten(1, 3)
 
     def upstream(self, delta, weights):
-        """Return the gradient by x (r, B, d): each pixel's is the sum over the windows that it lies in."""
+        """Return the gradient by x (r, B, d): each pixel's is the sum over the windows that it lies
+        in.
+        """
         by_window = super().upstream(delta, weights)
         by_window = by_window.view(*delta.shape[:-2], self.kernel, self.kernel, -1)
-        (r, batch, n_rows, n_columns), (height, width, channels) = by_window.shape[:4], self.shape_in
-        padded = delta.new_zeros(r, batch, height + 2 * self.margin, width + 2 * self.margin, channels)
+        (r, batch, n_rows, n_columns), (height, width, channels) = (
+            by_window.shape[:4],
+            self.shape_in,
+        )
+        padded = delta.new_zeros(
+            r, batch, height + 2 * self.margin, width + 2 * self.margin, channels
+        )
         for row, column in product(range(self.kernel), repeat=2):
             pixels = padded[:, :, row :: self.stride, column :: self.stride]
             pixels[:, :, :n_rows, :n_columns] += by_window[..., row, column, :]

@@ -1,9 +1,10 @@
-"""The networks of speech and faces: CNN-14, AlexNet, guided spatial transformer, bi-LSTM with attention.
+"""The networks of speech and faces: CNN-14, AlexNet, guided spatial transformer, bi-LSTM with
+attention.
 
 All take tensors, a row a clip or a frame, and give logits (B, K).
 
-Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021, which puts them together; each names its own.
-"""
+Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021, which puts them together; each names its
+own."""
 
 from itertools import chain
 from pathlib import Path
@@ -11,13 +12,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import affine_grid, avg_pool2d, dropout, grid_sample, interpolate, pad, relu
+from torch.nn.functional import (
+    affine_grid,
+    avg_pool2d,
+    dropout,
+    grid_sample,
+    interpolate,
+    pad,
+    relu,
+)
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torchvision import models
 
 from .corpora.reading import refuse
 
-FRONT_END = ("spectrogram_extractor.", "logmel_extractor.")  # of PANNs' checkpoints; ours is speech.log_mel
+FRONT_END = (
+    "spectrogram_extractor.",
+    "logmel_extractor.",
+)  # of PANNs' checkpoints; ours is speech.log_mel
 SHORTEST = 32  # [frames] that reach CNN-14's last block
 WAY_OUT = '`python -m pathemo fetch cnn14` gets the published one, see "Weights" in data/README.md'
 
@@ -31,13 +43,16 @@ def loudest(levels, n_frames):
     (array([[5., 6.]]), array([[1., 1., 5., 1.]]))
     """
     short = max(0, n_frames - levels.shape[1])
-    levels = np.pad(levels, ((0, 0), (short // 2, short - short // 2)), constant_values=levels.min())
+    levels = np.pad(
+        levels, ((0, 0), (short // 2, short - short // 2)), constant_values=levels.min()
+    )
     start = np.convolve(levels.mean(axis=0), np.ones(n_frames), mode="valid").argmax()
     return levels[:, start : start + n_frames]
 
 
 class CNN14(nn.Module):
-    """CNN-14 of PANNs, parameters named as there: log-mel levels (B, n_mels, n_frames) [dB] to logits.
+    """CNN-14 of PANNs, parameters named as there: log-mel levels (B, n_mels, n_frames) [dB] to
+    logits.
 
     Clips of less than 32 frames are padded by their first and last one, half at either end.
 
@@ -50,8 +65,8 @@ class CNN14(nn.Module):
     dropout : (float, float)
         After each block, and around `fc1`; the published ones starve narrow networks.
 
-    Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
-    2020.
+    Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+    Recognition", 2020.
 
     >>> sum(parameter.numel() for parameter in CNN14().parameters())
     80753615
@@ -99,7 +114,8 @@ class Block(nn.Module):
 
 
 def published_cnn14(path, n_classes=527):
-    """CNN-14 with the weights of PANNs' checkpoint, `corpora.model("cnn14")`; a new head for other classes.
+    """CNN-14 with the weights of PANNs' checkpoint, `corpora.model("cnn14")`; a new head for other
+    classes.
 
     Nothing in the file is run.
 
@@ -121,8 +137,11 @@ def published_cnn14(path, n_classes=527):
     found = {name: weights for name, weights in found.items() if not name.startswith(FRONT_END)}
     shapes = {name: tuple(getattr(weights, "shape", ())) for name, weights in found.items()}
     wanted = {name: tuple(weights.shape) for name, weights in net.state_dict().items()}
-    differ = [f"{name}: {shapes.get(name, 'missing')}, CNN-14 has {wanted.get(name, 'none of that name')}"
-              for name in wanted | shapes if shapes.get(name) != wanted.get(name)]  # fmt: skip
+    differ = [
+        f"{name}: {shapes.get(name, 'missing')}, CNN-14 has {wanted.get(name, 'none of that name')}"
+        for name in wanted | shapes
+        if shapes.get(name) != wanted.get(name)
+    ]
     refuse(differ, f"{path} is no checkpoint of CNN-14", WAY_OUT)
     net.load_state_dict(found)
     if n_classes != net.fc_audioset.out_features:
@@ -133,7 +152,8 @@ def published_cnn14(path, n_classes=527):
 class AlexNet(nn.Module):
     """AlexNet on log-mel images: levels (B, n_mels, n_frames) [dB], of any size, to logits.
 
-    Levels are scaled to mean 0 and spread 1 within a clip, stretched to 224 x 224, the same in each colour.
+    Levels are scaled to mean 0 and spread 1 within a clip, stretched to 224 x 224, the same in each
+    colour.
 
     Raises
     ------
@@ -161,8 +181,8 @@ class AlexNet(nn.Module):
 class GuidedTransformer(nn.Module):
     """Guided spatial transformer: face images and guides, (B, 48, 48) each in [0, 1], to logits.
 
-    From the guide (a saliency map, or a mask of landmarks) comes the affine warp of the image, at first the
-    identity; a small convolutional network classifies what the warp shows.
+    From the guide (a saliency map, or a mask of landmarks) comes the affine warp of the image, at
+    first the identity; a small convolutional network classifies what the warp shows.
 
     Source: Luna-Jimenez et al., Applied Sciences 11(16):7217, 2021.
     """
@@ -170,16 +190,34 @@ class GuidedTransformer(nn.Module):
     def __init__(self, n_classes):
         super().__init__()
         self.localisation = nn.Sequential(
-            nn.Conv2d(1, 8, 7), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(8, 10, 5), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Flatten(), nn.Linear(640, 32), nn.ReLU(), nn.Linear(32, 6),
-        )  # fmt: skip
+            nn.Conv2d(1, 8, 7),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(8, 10, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(640, 32),
+            nn.ReLU(),
+            nn.Linear(32, 6),
+        )
         nn.init.zeros_(self.localisation[-1].weight)
         self.localisation[-1].bias.data = torch.eye(2, 3).flatten()
         self.flat = nn.Sequential(
-            nn.Conv2d(1, 10, 3), nn.ReLU(), nn.Conv2d(10, 10, 3), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(10, 10, 3), nn.ReLU(), nn.Conv2d(10, 10, 3), nn.BatchNorm2d(10),
-            nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
-        )  # fmt: skip
+            nn.Conv2d(1, 10, 3),
+            nn.ReLU(),
+            nn.Conv2d(10, 10, 3),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(10, 10, 3),
+            nn.ReLU(),
+            nn.Conv2d(10, 10, 3),
+            nn.BatchNorm2d(10),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+        )
         self.hidden = nn.Sequential(nn.Linear(810, 50), nn.ReLU())
         self.head = nn.Linear(50, n_classes)
 
@@ -190,7 +228,9 @@ class GuidedTransformer(nn.Module):
         return grid_sample(images[:, None], grid, align_corners=False)[:, 0]
 
     def layers(self, images, guides):
-        """The layers that a bi-LSTM may read: the flattened one (B, 810), then the hidden one (B, 50)."""
+        """The layers that a bi-LSTM may read: the flattened one (B, 810), then the hidden one (B,
+        50).
+        """
         flat = self.flat(self.warp(images, guides)[:, None])
         return flat, self.hidden(flat)
 
@@ -199,7 +239,8 @@ class GuidedTransformer(nn.Module):
 
 
 class AttentiveLSTM(nn.Module):
-    """Bi-LSTM with attention: sequences (B, T, d) and their lengths (B,), all T if not given, to logits.
+    """Bi-LSTM with attention: sequences (B, T, d) and their lengths (B,), all T if not given, to
+    logits.
 
     What lies behind a sequence's length changes nothing.
 
@@ -214,18 +255,30 @@ class AttentiveLSTM(nn.Module):
     def __init__(self, n_features, n_classes, *, hidden=50, n_layers=2, dropout=0.3):
         super().__init__()
         both = 2 * hidden
-        self.lstm = nn.LSTM(n_features, hidden, n_layers, batch_first=True, bidirectional=True,
-                            dropout=dropout if n_layers > 1 else 0)  # fmt: skip
-        deep = [(nn.Linear(both, both), nn.Tanh(), nn.Dropout(dropout)) for _ in range(n_layers - 1)]
+        self.lstm = nn.LSTM(
+            n_features,
+            hidden,
+            n_layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout if n_layers > 1 else 0,
+        )
+        deep = [
+            (nn.Linear(both, both), nn.Tanh(), nn.Dropout(dropout)) for _ in range(n_layers - 1)
+        ]
         self.score = nn.Sequential(*chain(*deep), nn.Linear(both, 1), nn.Tanh())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(both, n_classes))
 
     def attend(self, sequences, lengths=None):
-        """Sum of a clip's outputs (B, 2 * hidden), weighted by the attention (B, T); and the attention."""
+        """Sum of a clip's outputs (B, 2 * hidden), weighted by the attention (B, T); and the
+        attention.
+        """
         n_frames = sequences.shape[1]
         lengths = torch.full((len(sequences),), n_frames) if lengths is None else lengths.cpu()
         packed = pack_padded_sequence(sequences, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=n_frames)
+        outputs, _ = pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=n_frames
+        )
         behind = torch.arange(n_frames) >= lengths[:, None]
         scores = self.score(outputs)[..., 0].masked_fill(behind.to(outputs.device), -torch.inf)
         attention = scores.softmax(dim=1)

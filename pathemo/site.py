@@ -1,4 +1,6 @@
-"""What a reader opens: README.md for a forge, and pages by Sphinx that ask nothing of the network."""
+"""What a reader opens: README.md for a forge, and pages by Sphinx that ask nothing of the
+network.
+"""
 
 import hashlib
 import os
@@ -17,7 +19,9 @@ from sphinx.application import Sphinx
 from .report import project, write
 
 STYLE = Path(__file__).with_name("site.css")
-SYNTHETIC = "<strong>SYNTHETIC</strong> data: made-up voices and faces. These numbers are no findings."
+SYNTHETIC = (
+    "<strong>SYNTHETIC</strong> data: made-up voices and faces. These numbers are no findings."
+)
 OVERVIEW = """# pathemo: the {profile} profile
 
 PathNet transfer for emotion recognition, on {data} corpora. Each notebook asks one question; every number is
@@ -74,7 +78,9 @@ SETTINGS = {
 
 
 def setup(app):
-    """What this module adds to Sphinx: formulas as MathML by docutils, and a key's way into what scrolls."""
+    """What this module adds to Sphinx: formulas as MathML by docutils, and a key's way into what
+    scrolls.
+    """
 
     def visit(translator, node):
         translator.math_output, translator.math_options = "mathml", ""
@@ -85,7 +91,8 @@ def setup(app):
 
 
 def overview(settings, notebooks, **links):
-    """Markdown that says what each notebook asks and whether it is up to date, and shows all figures.
+    """Markdown that says what each notebook asks and whether it is up to date, and shows all
+    figures.
 
     `links` are where a reader finds the table of `results` and the `provenance`.
     """
@@ -95,27 +102,37 @@ def overview(settings, notebooks, **links):
         if "digest" not in notebook:
             items.append(f"- {title}: {question} **Not run yet.**")
             continue
-        state = "Up to date" if notebook["current"] else "**Out of date**: what it depends on has changed"
+        state = (
+            "Up to date"
+            if notebook["current"]
+            else "**Out of date**: what it depends on has changed"
+        )
         duration = notebook["provenance"].get("duration", "a time unknown")
         items.append(f"- [{title}]({name}.ipynb): {question} {state}; it ran in {duration}.")
         for file, alt in notebook["figures"].items():
             figures.append(f"- [![{alt}](figures/{file})]({name}.ipynb) {alt}")
     # The last notebook has the findings, and its first figure opens the page.
-    opening = figures.pop(-len(notebook["figures"])).removeprefix("- ") if notebook.get("figures") else ""
+    opening = (
+        figures.pop(-len(notebook["figures"])).removeprefix("- ") if notebook.get("figures") else ""
+    )
     parts = {"notebooks": "\n".join(items), "figures": "\n".join(figures), "opening": opening}
     text = OVERVIEW.format_map(settings | links | parts)
     return text.replace("\n", f"\n\n{SYNTHETIC}\n", 1) if settings["data"] == "synthetic" else text
 
 
 def build(settings, notebooks, results, facts):
-    """Pages of a report, made aside and put in place when whole; nothing, where they are up to date."""
+    """Pages of a report, made aside and put in place when whole; nothing, where they are up to
+    date.
+    """
     folder, staging = settings["folder"], settings["folder"] / ".staging"
     staging.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=staging) as work:
         source, pages, doctrees = (Path(work) / part for part in ("source", "pages", "doctrees"))
         _write_source(source, settings, notebooks, results, facts)
         files = [Path(__file__), STYLE, project() / "environment.yml", *sorted(source.rglob("*.*"))]
-        digest = hashlib.sha256("".join(pooch.file_hash(file) for file in files).encode()).hexdigest()
+        digest = hashlib.sha256(
+            "".join(pooch.file_hash(file) for file in files).encode()
+        ).hexdigest()
         index, stamp = folder / "index.html", folder / "_static" / "digest.txt"
         if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
             return
@@ -132,7 +149,9 @@ def build(settings, notebooks, results, facts):
 
 
 def _write_source(source, settings, notebooks, results, facts):
-    """What Sphinx reads: notebooks, figures and results of the report, and three pages in Markdown."""
+    """What Sphinx reads: notebooks, figures and results of the report, and three pages in
+    Markdown.
+    """
     done = list(facts)
     for name in done:
         notebook = nbformat.read(settings["folder"] / f"{name}.ipynb", as_version=4)
@@ -154,6 +173,8 @@ def _write_source(source, settings, notebooks, results, facts):
     table = to_html_datatable(results, connected=False, table_id="scores", **TABLE)
     table = generate_init_offline_itables_html(options.dt_bundle) + table
     write(source / "results.md", f"# Results\n\n{SCORES}\n{OUTPUT.format(table)}")
-    tables = {name: pd.DataFrame({"value": values}).to_html(border=0) for name, values in facts.items()}
+    tables = {
+        name: pd.DataFrame({"value": values}).to_html(border=0) for name, values in facts.items()
+    }
     sections = [f"## {name}\n\n{OUTPUT.format(table)}" for name, table in tables.items()]
     write(source / "provenance.md", "\n".join(["# Provenance\n", *sections]))

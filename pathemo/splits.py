@@ -1,4 +1,6 @@
-"""Speaker-disjoint folds: no speaker, and no recording, is ever on both sides (but in `speakers_shared`)."""
+"""Speaker-disjoint folds: no speaker, and no recording, is ever on both sides (but in
+`speakers_shared`).
+"""
 
 import os
 from functools import cache
@@ -11,8 +13,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 # Test actors, Luna-Jimenez et al., Sensors 21(22):7665, 2021
-RAVDESS_FOLDS = (("02", "05", "14", "15", "16"), ("03", "06", "07", "13", "18"),
-                 ("10", "11", "12", "19", "20"), ("08", "17", "21", "23", "24"), ("01", "04", "09", "22"))
+RAVDESS_FOLDS = (
+    ("02", "05", "14", "15", "16"),
+    ("03", "06", "07", "13", "18"),
+    ("10", "11", "12", "19", "20"),
+    ("08", "17", "21", "23", "24"),
+    ("01", "04", "09", "22"),
+)
 
 
 class Fold(NamedTuple):
@@ -35,14 +42,16 @@ def leave_one_speaker_out(index):
 
 
 def speaker_folds(index, n_folds, seed):
-    """Folds "1" to "n" of whole speakers, dealt at random: sizes and genders differ by one speaker at most.
+    """Folds "1" to "n" of whole speakers, dealt at random: sizes and genders differ by one speaker
+    at most.
 
-    Where `index` tells no gender, only the sizes are balanced. The same `seed` deals the same folds,
-    whatever the order of the rows.
-    """
+    Where `index` tells no gender, only the sizes are balanced. The same `seed` deals the same
+    folds, whatever the order of the rows."""
     speakers = np.unique(_known(index["speaker"]))
     if not 2 <= n_folds <= len(speakers):
-        raise ValueError(f"n_folds={n_folds}, but {len(speakers)} speakers allow 2 to {len(speakers)} folds")
+        raise ValueError(
+            f"n_folds={n_folds}, but {len(speakers)} speakers allow 2 to {len(speakers)} folds"
+        )
     order = np.random.default_rng(seed).permutation(speakers)
     if "gender" in index:
         gender = index.groupby("speaker")["gender"].first().fillna("")
@@ -51,22 +60,26 @@ def speaker_folds(index, n_folds, seed):
 
 
 def published_folds(index):
-    """The five folds "1" to "5" of RAVDESS, by test actor: 300, 300, 300, 300 and 240 clips of all 24 actors.
+    """The five folds "1" to "5" of RAVDESS, by test actor: 300, 300, 300, 300 and 240 clips of all
+    24 actors.
 
     Actors that a part of the corpus lacks are left out, and so is a fold without any actor.
 
     Source
     ------
-    Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer Learning", 2021.
-    """
+    Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
+    Learning", 2021."""
     strangers = set(_known(index["speaker"]).tolist()).difference(*RAVDESS_FOLDS)
     if strangers:
-        raise ValueError(f"speakers {sorted(strangers)} are not in RAVDESS, whose actors are '01' to '24'")
+        raise ValueError(
+            f"speakers {sorted(strangers)} are not in RAVDESS, whose actors are '01' to '24'"
+        )
     return _folds(index, {str(k): actors for k, actors in enumerate(RAVDESS_FOLDS, start=1)})
 
 
 def folds_for(index):
-    """The study's folds of one corpus: as published for RAVDESS, else leave-one-speaker-out or five folds.
+    """The study's folds of one corpus: as published for RAVDESS, else leave-one-speaker-out or five
+    folds.
 
     Leave-one-speaker-out holds up to 12 speakers, above that `speaker_folds(index, 5, seed=0)`.
     """
@@ -78,10 +91,11 @@ def folds_for(index):
 
 
 def speakers_shared(index, n_folds=10, seed=0):
-    """Folds that deal clips and NOT speakers, emotions evenly: what they give is too good, and named so.
+    """Folds that deal clips and NOT speakers, emotions evenly: what they give is too good, and
+    named so.
 
-    They are here to show how much a random split flatters, in one table of the study, and for nothing else.
-    """
+    They are here to show how much a random split flatters, in one table of the study, and for
+    nothing else."""
     dealt = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(index, index["emotion"])
     return [Fold(str(k), train, test) for k, (train, test) in enumerate(dealt, start=1)]
 
@@ -89,8 +103,8 @@ def speakers_shared(index, n_folds=10, seed=0):
 def development_split(speaker, train, *, share=0.25, seed):
     """Training rows parted by speaker: `(train, development)`, at least one speaker on each side.
 
-    `speaker` (n,) names the speaker of every row of the index, `train` (n_train,) holds the row positions
-    to part, `share` of whose speakers goes to development.
+    `speaker` (n,) names the speaker of every row of the index, `train` (n_train,) holds the row
+    positions to part, `share` of whose speakers goes to development.
 
     >>> train, development = development_split(["a", "b", "b", "c"], [0, 1, 2], seed=0)
     >>> sorted([train.tolist(), development.tolist()])  # speaker "a" on one side, "b" on the other
@@ -100,19 +114,24 @@ def development_split(speaker, train, *, share=0.25, seed):
     speaker = _known(speaker)[train]
     speakers = np.unique(speaker)
     if len(speakers) < 2:
-        raise ValueError("a development side needs 2 training speakers or more, "
-                         f"train has {speakers.tolist()}: add speakers, or do without development clips")
+        raise ValueError(
+            "a development side needs 2 training speakers or more, "
+            f"train has {speakers.tolist()}: add speakers, or do without development clips"
+        )
     n_development = np.clip(round(share * len(speakers)), 1, len(speakers) - 1)
-    development = np.isin(speaker, np.random.default_rng(seed).permutation(speakers)[:n_development])
+    development = np.isin(
+        speaker, np.random.default_rng(seed).permutation(speakers)[:n_development]
+    )
     return train[~development], train[development]
 
 
 def speaker_normalise(features, speaker):
-    """Features with mean 0 and deviation 1 within each speaker, from that speaker's own unlabelled clips.
+    """Features with mean 0 and deviation 1 within each speaker, from that speaker's own unlabelled
+    clips.
 
-    Transductive: all clips of a test speaker are seen, unlabelled, before the first is classified. So its
-    results go by the name "speaker-normalised" only. A feature that is constant within a speaker, and a
-    speaker with one clip, become 0.
+    Transductive: all clips of a test speaker are seen, unlabelled, before the first is classified.
+    So its results go by the name "speaker-normalised" only. A feature that is constant within a
+    speaker, and a speaker with one clip, become 0.
 
     >>> speaker_normalise(np.array([[1.0], [3.0], [9.0]]), ["a", "a", "b"]).tolist()
     [[-1.0], [1.0], [0.0]]
@@ -120,13 +139,16 @@ def speaker_normalise(features, speaker):
     speaker = _known(speaker)
     normalised = np.empty(features.shape, dtype=np.result_type(features, np.float32))
     for name in np.unique(speaker):
-        mine = features[speaker == name].astype(float)  # float32 would blow up rounding where all but equal
+        mine = features[speaker == name].astype(
+            float
+        )  # float32 would blow up rounding where all but equal
         normalised[speaker == name] = StandardScaler().fit_transform(mine)
     return normalised
 
 
 def assert_speaker_disjoint(folds, index):
-    """Nothing, when no fold has a speaker or a recording on both sides; every fold made here passes it.
+    """Nothing, when no fold has a speaker or a recording on both sides; every fold made here passes
+    it.
 
     Raises
     ------
@@ -146,19 +168,26 @@ def assert_speaker_disjoint(folds, index):
             same = np.intersect1d(recording[fold.train], recording[fold.test])
             if any(same):
                 rows = index[recording == max(same)]
-                raise ValueError(f"fold {fold.name!r} has one recording on both sides, "
-                                 f"{' = '.join(rows[column])}, as speakers {' and '.join(rows['speaker'])}: "
-                                 "drop one of them from the index")
+                raise ValueError(
+                    f"fold {fold.name!r} has one recording on both sides, "
+                    f"{' = '.join(rows[column])}, as speakers {' and '.join(rows['speaker'])}: "
+                    "drop one of them from the index"
+                )
 
 
 def _folds(index, test_speakers):
     speaker = _known(index["speaker"])
     tested = {name: np.isin(speaker, list(speakers)) for name, speakers in test_speakers.items()}
-    folds = [Fold(str(name), np.flatnonzero(~test), np.flatnonzero(test))
-             for name, test in tested.items() if test.any()]
+    folds = [
+        Fold(str(name), np.flatnonzero(~test), np.flatnonzero(test))
+        for name, test in tested.items()
+        if test.any()
+    ]
     if len(folds) < 2:
-        raise ValueError(f"speakers {np.unique(speaker).tolist()} fill {len(folds)} test side, and a split "
-                         "needs two: load more speakers")
+        raise ValueError(
+            f"speakers {np.unique(speaker).tolist()} fill {len(folds)} test side, and a split "
+            "needs two: load more speakers"
+        )
     assert_speaker_disjoint(folds, index)
     return folds
 
@@ -167,17 +196,22 @@ def _known(speaker):
     speaker = pd.Series(np.asarray(speaker, dtype=object))
     missing = np.flatnonzero(speaker.isna())
     if len(missing):
-        raise ValueError(f"speaker is missing in {len(missing)} rows (the first is row {missing[0]}), so no "
-                         "split can keep that person on one side: fill the column or drop the rows")
+        raise ValueError(
+            f"speaker is missing in {len(missing)} rows (the first is row {missing[0]}), so no "
+            "split can keep that person on one side: fill the column or drop the rows"
+        )
     return speaker.to_numpy(dtype=str)
 
 
 def _recordings(paths):
-    # (n,) a name of each file's content, "" without a file; few are read, as equal files have equal sizes
+    # (n,) a name of each file's content, "" without a file; few are read, as equal files have equal
+    # sizes
     stats = {file: os.stat(file) for file in paths.dropna().unique()}
     size = pd.Series([stat.st_size for stat in stats.values()], dtype=int)
-    content = {file: _sha256(file, stat.st_mtime_ns) if twin else file
-               for (file, stat), twin in zip(stats.items(), size.duplicated(keep=False), strict=True)}
+    content = {
+        file: _sha256(file, stat.st_mtime_ns) if twin else file
+        for (file, stat), twin in zip(stats.items(), size.duplicated(keep=False), strict=True)
+    }
     return np.array([content.get(path, "") for path in paths])
 
 

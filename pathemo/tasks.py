@@ -9,7 +9,9 @@ from . import splits
 
 
 class Task(NamedTuple):
-    """A corpus as something to learn: n clips, and one row of `features` a clip, or several (its frames)."""
+    """A corpus as something to learn: n clips, and one row of `features` a clip, or several (its
+    frames).
+    """
 
     name: str
     features: np.ndarray  # (n_rows, d) float32, or images (n_rows, channels, height, width)
@@ -17,7 +19,9 @@ class Task(NamedTuple):
     speaker: np.ndarray  # (n,) str
     folds: list = ()  # of splits.Fold, of clips; a source needs none
     version: str = ""  # corpus_version of the result rows
-    inputs: str = "plain"  # or "speaker-normalised", with the modality before it, if there are several
+    inputs: str = (
+        "plain"  # or "speaker-normalised", with the modality before it, if there are several
+    )
     clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
 
     @property
@@ -38,7 +42,13 @@ class Task(NamedTuple):
         """Return the posteriors of clips (len(clips), K): the means over those of their rows."""
         if self.clip is None:
             return posteriors
-        return pd.DataFrame(posteriors).groupby(self.clip[self.rows(clips)]).mean().loc[clips].to_numpy()
+        return (
+            pd.DataFrame(posteriors)
+            .groupby(self.clip[self.rows(clips)])
+            .mean()
+            .loc[clips]
+            .to_numpy()
+        )
 
 
 def task(name, index, features, *, inputs="plain", clip=None, modality=None):
@@ -52,8 +62,8 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     inputs : {"plain", "speaker-normalised"}
         The second scales the features of each speaker by that speaker's own unlabelled clips.
     clip : int array (n_rows,), optional
-        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it; a row a clip when
-        not given. Clips without rows are no part of the task.
+        Position in the index of the clip of each row, as `pathemo.faces.crops` gives it; a row a
+        clip when not given. Clips without rows are no part of the task.
     modality : str, optional
         "crops" for instance; it stands before `inputs` in result rows.
     """
@@ -67,16 +77,24 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     if inputs == "speaker-normalised":
         speaker = index["speaker"] if clip is None else index["speaker"].iloc[clip]
         flat = features.reshape(len(features), -1)
-        features = splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
+        features = (
+            splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
+        )
     return Task(
-        name, features, index["emotion"].to_numpy(str), index["speaker"].fillna("").to_numpy(str),
-        tuple(splits.folds_for(index)) if known else (), version,
-        inputs if modality is None else f"{modality}, {inputs}", clip,
-    )  # fmt: skip
+        name,
+        features,
+        index["emotion"].to_numpy(str),
+        index["speaker"].fillna("").to_numpy(str),
+        tuple(splits.folds_for(index)) if known else (),
+        version,
+        inputs if modality is None else f"{modality}, {inputs}",
+        clip,
+    )
 
 
 def groups(name, index, features, n_groups, *, clip=None, **options):
-    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb 1/3", ...
+    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb
+    1/3", ...
 
     Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`.
     """
@@ -84,20 +102,29 @@ def groups(name, index, features, n_groups, *, clip=None, **options):
     tasks = []
     for number, _, part in splits.speaker_folds(index, n_groups, seed=0):
         rows = np.isin(clip, part)
-        of_part, clip_of_part = index.iloc[part].reset_index(drop=True), np.searchsorted(part, clip[rows])
+        of_part, clip_of_part = (
+            index.iloc[part].reset_index(drop=True),
+            np.searchsorted(part, clip[rows]),
+        )
         group = f"{name} {number}/{n_groups}"
         tasks.append(task(group, of_part, features[rows], clip=clip_of_part, **options))
     return tasks
 
 
 def with_few_speakers(task, n_speakers, *, seed=0):
-    """Return the task with at most so many training speakers a fold, drawn by `seed`; its `inputs` say so."""
+    """Return the task with at most so many training speakers a fold, drawn by `seed`; its `inputs`
+    say so.
+    """
     folds = []
     for fold in task.folds:
         speakers = np.unique(task.speaker[fold.train])
-        drawn = np.random.default_rng([seed, *fold.name.encode()]).permutation(speakers)[:n_speakers]
+        drawn = np.random.default_rng([seed, *fold.name.encode()]).permutation(speakers)[
+            :n_speakers
+        ]
         folds.append(fold._replace(train=fold.train[np.isin(task.speaker[fold.train], drawn)]))
-    return task._replace(folds=tuple(folds), inputs=f"{task.inputs}, {n_speakers} training speakers")
+    return task._replace(
+        folds=tuple(folds), inputs=f"{task.inputs}, {n_speakers} training speakers"
+    )
 
 
 def with_emotions(task, emotions):
@@ -110,14 +137,19 @@ def with_emotions(task, emotions):
 
     folds = [fold._replace(train=kept(fold.train), test=kept(fold.test)) for fold in task.folds]
     return task._replace(
-        features=task.features[rows], emotion=task.emotion[clips], speaker=task.speaker[clips],
-        folds=tuple(fold for fold in folds if len(fold.test)), inputs=f"{task.inputs}, shared emotions",
+        features=task.features[rows],
+        emotion=task.emotion[clips],
+        speaker=task.speaker[clips],
+        folds=tuple(fold for fold in folds if len(fold.test)),
+        inputs=f"{task.inputs}, shared emotions",
         clip=None if task.clip is None else np.searchsorted(clips, task.clip[rows]),
-    )  # fmt: skip
+    )
 
 
 def pooled(tasks):
-    """Return one source made of several: all their clips, over all emotions that any of them has."""
+    """Return one source made of several: all their clips, over all emotions that any of them
+    has.
+    """
     offsets = np.cumsum([0, *(len(task.emotion) for task in tasks)])
     clips = [np.arange(len(task.emotion)) if task.clip is None else task.clip for task in tasks]
     return Task(
@@ -125,6 +157,7 @@ def pooled(tasks):
         np.concatenate([task.features for task in tasks]),
         np.concatenate([task.emotion for task in tasks]),
         np.concatenate([[f"{task.name} {speaker}" for speaker in task.speaker] for task in tasks]),
-        version="&".join(task.version for task in tasks), inputs=tasks[0].inputs,
+        version="&".join(task.version for task in tasks),
+        inputs=tasks[0].inputs,
         clip=np.concatenate([of_task + offset for of_task, offset in zip(clips, offsets)]),
-    )  # fmt: skip
+    )

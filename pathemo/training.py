@@ -1,8 +1,8 @@
-"""Training of the networks of `pathemo.nets`, and the posteriors that they give over the folds of a study.
+"""Training of the networks of `pathemo.nets`, and the posteriors that they give over the folds of a
+study.
 
-Inputs are arrays with a row a clip. Where a row is not finite, the clip lacks that modality: nothing is
-learned from it, and its posteriors are not numbers.
-"""
+Inputs are arrays with a row a clip. Where a row is not finite, the clip lacks that modality:
+nothing is learned from it, and its posteriors are not numbers."""
 
 import copy
 from pathlib import Path
@@ -24,17 +24,31 @@ from tqdm.auto import tqdm
 from . import cache, nets
 from .splits import development_split
 
-CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("nets.py", "training.py"))
+CODE = "".join(
+    pooch.file_hash(Path(__file__).with_name(name)) for name in ("nets.py", "training.py")
+)
 
 
 def fit(
-    net, inputs, labels, train, development=(), *, seed, epochs=30, batch_size=64, learning_rate=1e-3,
-    patience=30, label_smoothing=0.0, mixup=0.0, masks=(),
-):  # fmt: skip
+    net,
+    inputs,
+    labels,
+    train,
+    development=(),
+    *,
+    seed,
+    epochs=30,
+    batch_size=64,
+    learning_rate=1e-3,
+    patience=30,
+    label_smoothing=0.0,
+    mixup=0.0,
+    masks=(),
+):
     """History of the training, a row an epoch; `net` is left as in its best epoch, or in the last.
 
-    Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to 0 by a
-    cosine. The same seed gives the same network, whatever was drawn before.
+    Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to
+    0 by a cosine. The same seed gives the same network, whatever was drawn before.
 
     Parameters
     ----------
@@ -42,8 +56,8 @@ def fit(
         The arguments of `net`.
     labels : int array (n,)
     train, development : int arrays of rows
-        Development rows, of other speakers than `train`, decide when to stop, if there are any: the epoch of
-        their least loss is kept, and `patience` epochs without a better one are the end.
+        Development rows, of other speakers than `train`, decide when to stop, if there are any: the
+        epoch of their least loss is kept, and `patience` epochs without a better one are the end.
     mixup : float
         Alpha of mixup, for log-mel images; 0: none.
     masks : (frequency, time) [mels, frames]
@@ -54,8 +68,8 @@ def fit(
     FloatingPointError
         The loss is not finite.
 
-    Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
-    """
+    Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup: Beyond Empirical Risk
+    Minimization", 2018."""
     device, labels = next(net.parameters()).device, np.asarray(labels)
     inputs = [torch.as_tensor(part).to(device) for part in inputs]
     present, weight = np.unique(labels[train]), torch.ones(labels.max() + 1, device=device)
@@ -64,7 +78,9 @@ def fit(
     optimiser = torch.optim.Adam(net.parameters(), learning_rate)
     rate = CosineAnnealingLR(optimiser, epochs)
     mix = MixUp(alpha=mixup, num_classes=len(weight)) if mixup else None
-    hide = [mask(size, iid_masks=True) for mask, size in zip((FrequencyMasking, TimeMasking), masks)] * 2
+    hide = [
+        mask(size, iid_masks=True) for mask, size in zip((FrequencyMasking, TimeMasking), masks)
+    ] * 2
     labels, train = torch.as_tensor(labels).to(device), torch.as_tensor(train)
     history, least, kept = [], np.inf, None
     with torch.random.fork_rng(devices=[]):
@@ -85,7 +101,9 @@ def fit(
                 loss = cross_entropy(net(*batch), target, weight, label_smoothing=label_smoothing)
                 if not loss.isfinite():
                     way_out = f"try a learning rate below {learning_rate:g}"
-                    raise FloatingPointError(f"the loss is {loss.item()} in epoch {epoch}: {way_out}")
+                    raise FloatingPointError(
+                        f"the loss is {loss.item()} in epoch {epoch}: {way_out}"
+                    )
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -112,7 +130,9 @@ def predict(net, inputs, rows=slice(None)):
 
 @torch.no_grad()
 def apply(net, method, inputs, rows=slice(None)):
-    """What a method of a network, which is not being trained, gives for these rows: a tensor (n, ...)."""
+    """What a method of a network, which is not being trained, gives for these rows: a tensor (n,
+    ...).
+    """
     net.eval()
     device = next(net.parameters()).device
     batches = zip(*(torch.as_tensor(part)[rows].split(256) for part in inputs))
@@ -120,7 +140,17 @@ def apply(net, method, inputs, rows=slice(None)):
 
 
 def one_network(
-    inputs, labels, train, development, *, network, options, seed, scaled=False, device="cpu", **settings
+    inputs,
+    labels,
+    train,
+    development,
+    *,
+    network,
+    options,
+    seed,
+    scaled=False,
+    device="cpu",
+    **settings,
 ):
     """Posteriors (n, K) of all clips, from a network that learned from those of `train`.
 
@@ -130,7 +160,8 @@ def one_network(
     network, options : str, dict
         What makes it, of `pathemo.nets`, and its arguments. The other settings are those of `fit`.
     scaled : bool
-        Scale features, the last axis of the first input, to mean 0 and spread 1 by the clips of `train`.
+        Scale features, the last axis of the first input, to mean 0 and spread 1 by the clips of
+        `train`.
     """
     net = _made(network, seed, **options).to(device)
     there = np.isfinite(inputs[0].reshape(len(labels), -1)).all(axis=1)
@@ -147,7 +178,8 @@ def one_network(
 
 
 def frames_and_clips(inputs, labels, train, development, *, seed, spatial, temporal):
-    """Posteriors (n, K) of all clips: a guided transformer learns from frames, a bi-LSTM from its 50-d layer.
+    """Posteriors (n, K) of all clips: a guided transformer learns from frames, a bi-LSTM from its
+    50-d layer.
 
     Parameters
     ----------
@@ -168,14 +200,24 @@ def frames_and_clips(inputs, labels, train, development, *, seed, spatial, tempo
     sequences[there] = pad_sequence(embedded.split(n_frames[there].tolist()), batch_first=True)
     options = dict(n_features=embedded.shape[1], n_classes=n_classes)
     inputs = sequences, n_frames.clip(min=1)  # a length of 0 cannot be packed
-    return one_network(inputs, labels, train, development, network="AttentiveLSTM", seed=seed,
-                       options=options, **temporal)  # fmt: skip
+    return one_network(
+        inputs,
+        labels,
+        train,
+        development,
+        network="AttentiveLSTM",
+        seed=seed,
+        options=options,
+        **temporal,
+    )
 
 
 def over_folds(learn, inputs, task, parts, seeds, *, development=0.0, n_jobs=1, **settings):
-    """Posteriors (n_seeds, n_parts, n, K) of all clips of a task, learned from each part's training side.
+    """Posteriors (n_seeds, n_parts, n, K) of all clips of a task, learned from each part's training
+    side.
 
-    What is finished is kept in the folder of `pathemo.cache`, by the data, the settings and this code.
+    What is finished is kept in the folder of `pathemo.cache`, by the data, the settings and this
+    code.
 
     Parameters
     ----------
@@ -189,8 +231,21 @@ def over_folds(learn, inputs, task, parts, seeds, *, development=0.0, n_jobs=1, 
     """
     kept = joblib.Memory(cache.folder() / "networks", verbose=0).cache(_learn)
     labels = np.searchsorted(task.emotions, task.emotion)
-    jobs = [(learn.__name__, inputs, labels, task.speaker, part.train, development, seed, settings, CODE)
-            for seed in seeds for part in parts]  # fmt: skip
+    jobs = [
+        (
+            learn.__name__,
+            inputs,
+            labels,
+            task.speaker,
+            part.train,
+            development,
+            seed,
+            settings,
+            CODE,
+        )
+        for seed in seeds
+        for part in parts
+    ]
     # Arrays go to processes whole: a mapped one would have another name in the cache.
     running = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
         joblib.delayed(kept)(*job) for job in jobs

@@ -53,7 +53,9 @@ def worker():
 
 @pytest.fixture(scope="session")
 def forker():
-    """A process that others fork from: it computes nothing itself, since threads do not outlive a fork."""
+    """A process that others fork from: it computes nothing itself, since threads do not outlive a
+    fork.
+    """
     from worker import Worker
 
     forker = Worker()
@@ -70,7 +72,9 @@ def tell(record_property):
 def pytest_terminal_summary(terminalreporter):
     """Counts of the campaigns, of all processes, whatever was captured."""
     reports = sum(map(terminalreporter.getreports, ("passed", "failed", "xfailed")), [])
-    told = [text for report in reports for name, text in report.user_properties if name == "campaign"]
+    told = [
+        text for report in reports for name, text in report.user_properties if name == "campaign"
+    ]
     if told:
         terminalreporter.section("campaigns")
         for text in sorted(told):

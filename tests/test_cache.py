@@ -31,7 +31,9 @@ def test_arrays_of_any_length_come_back_as_they_were_made(tmp_path):
     """The number of rows may differ from file to file; the second time nothing is made."""
     (tmp_path / "a").write_text("ab")
     (tmp_path / "b").write_text("abcd")
-    index = pd.DataFrame({"clip": ["x", "y", "z"], "text": [str(tmp_path / name) for name in "bab"]})
+    index = pd.DataFrame(
+        {"clip": ["x", "y", "z"], "text": [str(tmp_path / name) for name in "bab"]}
+    )
     for make in (letters, refuse):
         made = cache.arrays(index, ("text",), make, (2,), **FORM)
         assert [array.tolist() for array in made][1] == [[97, 98], [97, 98]]
@@ -39,18 +41,25 @@ def test_arrays_of_any_length_come_back_as_they_were_made(tmp_path):
 
 
 def test_what_is_given_follows_the_recording_and_is_no_part_of_the_name(tmp_path):
-    """Each row's last argument goes with its file; with another one the entry is found all the same."""
+    """Each row's last argument goes with its file; with another one the entry is found all the
+    same.
+    """
     (tmp_path / "a").write_text("ab")
     (tmp_path / "b").write_text("cd")
     index = pd.DataFrame({"clip": ["x", "y"], "text": [str(tmp_path / "a"), str(tmp_path / "b")]})
     made = cache.arrays(index, ("text",), letters, (), given=[1, 2], **FORM)
     assert [len(array) for array in made] == [1, 2]
-    assert cache.arrays(index, ("text",), refuse, (), given=[3, 4], **FORM)[1].tolist() == made[1].tolist()
+    assert (
+        cache.arrays(index, ("text",), refuse, (), given=[3, 4], **FORM)[1].tolist()
+        == made[1].tolist()
+    )
 
 
 def test_processes_write_into_the_folder_of_the_caller(tmp_path, monkeypatch):
     """Processes that were started while PATHEMO_CACHE was another keep nothing in that one."""
-    index = pd.DataFrame({"clip": list("abcd"), "text": [str(tmp_path / letter) for letter in "abcd"]})
+    index = pd.DataFrame(
+        {"clip": list("abcd"), "text": [str(tmp_path / letter) for letter in "abcd"]}
+    )
     for letter in "abcd":
         (tmp_path / letter).write_text(2 * letter)
     for name in ("one", "two"):
@@ -64,6 +73,8 @@ def test_a_failed_attempt_leaves_no_entry(tmp_path):
     path = tmp_path / "empty"
     path.touch()
     index = pd.DataFrame({"clip": ["x", "y"], "text": [str(path), None]})
-    with pytest.raises(ValueError, match=r"(?s)2 recordings of 2.*y: the clip has no text.*it is empty"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 recordings of 2.*y: the clip has no text.*it is empty"
+    ):
         cache.arrays(index, ("text",), letters, (), **FORM)
     assert not cache.folder().exists()

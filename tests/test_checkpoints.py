@@ -9,7 +9,11 @@ import torch
 
 from pathemo import checkpoints
 
-STATE = {"weights": [torch.arange(6.0)], "names": {"task": torch.ones(2, 3)}, "stream": {"state": 2**120 + 7}}
+STATE = {
+    "weights": [torch.arange(6.0)],
+    "names": {"task": torch.ones(2, 3)},
+    "stream": {"state": 2**120 + 7},
+}
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -52,7 +56,10 @@ def files(folder):
     (folder / "empty").write_bytes(b"")
     (folder / "text").write_text("not a checkpoint")
     (folder / "pickle").write_bytes(pickle.dumps(Trap(str(folder / "executed"))))
-    torch.save({"pathemo": "a thing", "version": 1, "state": Trap(str(folder / "executed"))}, folder / "trap")
+    torch.save(
+        {"pathemo": "a thing", "version": 1, "state": Trap(str(folder / "executed"))},
+        folder / "trap",
+    )
     with zipfile.ZipFile(folder / "zip", "w") as archive:
         archive.writestr("a", "b")
     return ["cut", "empty", "text", "pickle", "trap", "zip"]

@@ -22,14 +22,18 @@ MODULES = {path.stem for path in (PROJECT / "pathemo").glob("[a-z]*")}
 def copy(tmp_path):
     """The project's code, tests and guide to the corpora, to be changed."""
     for folder in ("pathemo", "tests", "data/checksums"):
-        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for file in ("data/README.md", "environment.yml", "pyproject.toml"):
         shutil.copy(PROJECT / file, tmp_path / file)
     return tmp_path
 
 
 def change(folder, block):
-    """Replace lines of the file that a diff begins with, or add to its end where it replaces none."""
+    """Replace lines of the file that a diff begins with, or add to its end where it replaces
+    none.
+    """
     name, *lines = block.splitlines(keepends=True)
     file = folder / name.removeprefix("+++ ").strip()
     old, new = ("".join(line[1:] for line in lines if line[0] == sign) for sign in "-+")
@@ -40,8 +44,14 @@ def change(folder, block):
 
 def run(folder, *arguments):
     """Return what Python prints in the folder; the test fails where it does."""
-    settings = {"PYTHONPATH": str(folder), "PATHEMO_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "PATHEMO_DATA"} | settings
+    settings = {
+        "PYTHONPATH": str(folder),
+        "PATHEMO_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PATHEMO_DATA"
+    } | settings
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,7 +59,9 @@ def run(folder, *arguments):
 
 
 def test_the_toy_corpus_and_protocol_work(copy):
-    """Followed from top to bottom: the corpus keeps the contract of all, and the protocol has its rows."""
+    """Followed from top to bottom: the corpus keeps the contract of all, and the protocol has its
+    rows.
+    """
     printed = ""
     for language, block in BLOCKS:
         if language == "diff":
@@ -68,7 +80,9 @@ def test_the_toy_corpus_and_protocol_work(copy):
 
 
 def test_what_it_names_is_there():
-    """Every `module.name` of pathemo in the text exists; every file that it names is there, but the toy's."""
+    """Every `module.name` of pathemo in the text exists; every file that it names is there, but the
+    toy's.
+    """
     names = [name for name in re.findall(r"`(\w+\.\w+)`", TEXT) if name.split(".")[0] in MODULES]
     assert len(names) > 15
     for module, name in (name.split(".") for name in names):

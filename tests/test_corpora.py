@@ -77,7 +77,9 @@ def test_readers_share_their_names(reader):
 
 @by_name
 def test_published_files_are_as_many_as_expected(reader):
-    """The list of published files has the clips an emotion and the speakers that the corpus is known for."""
+    """The list of published files has the clips an emotion and the speakers that the corpus is
+    known for.
+    """
     said = [reader.read_name(name) for name in published_names(reader)]
     said = pd.DataFrame([each for each in said if each])
     assert said["emotion"].value_counts().to_dict() == EXPECTED[reader.NAME]
@@ -87,7 +89,9 @@ def test_published_files_are_as_many_as_expected(reader):
 
 @by_name
 def test_whole_corpus_loads(reader, tmp_path):
-    """The published names, defects included, give an index with the contract's columns, sorted by clip."""
+    """The published names, defects included, give an index with the contract's columns, sorted by
+    clip.
+    """
     touch(tmp_path / reader.NAME, *published_names(reader))
     index = corpora.load(reader.NAME, tmp_path)
     columns = "clip corpus speaker gender emotion statement audio video landmarks"
@@ -96,7 +100,9 @@ def test_whole_corpus_loads(reader, tmp_path):
     assert len(index) == sum(EXPECTED[reader.NAME].values())
     assert index["clip"].is_monotonic_increasing
     assert index["clip"].is_unique
-    medium = "video" if reader is enterface else "audio"  # eNTERFACE'05's sound is the video's own track
+    medium = (
+        "video" if reader is enterface else "audio"
+    )  # eNTERFACE'05's sound is the video's own track
     assert index[medium].map(lambda path: Path(path).is_file()).all()
     assert index[["audio", "video", "landmarks"]].drop(columns=medium).isna().all(axis=None)
     assert index["gender"].isna().all() == (reader is enterface)  # nobody's gender is known there
@@ -105,7 +111,9 @@ def test_whole_corpus_loads(reader, tmp_path):
 
 def test_totals():
     """535, 1,260 (42 people, 30 clips each), 1,440 and 480 clips are published."""
-    published = [sum(EXPECTED[name].values()) for name in ("emodb", "enterface", "ravdess", "savee")]
+    published = [
+        sum(EXPECTED[name].values()) for name in ("emodb", "enterface", "ravdess", "savee")
+    ]
     assert published == [535, 1260, 1440, 480]
     assert len(enterface.SPEAKERS) == 42
     said = filter(None, map(enterface.read_name, whole_enterface()))
@@ -138,7 +146,9 @@ def test_emodb_names(speaker, text, letter, version, ending):
 
 @given(*(st.integers(1, n) for n in (3, 2, 8, 2, 2, 2, 24)))
 def test_ravdess_names(modality, channel, emotion, intensity, statement, repetition, actor):
-    """Every name of RAVDESS's grammar is read back, song is left out, and strong neutral does not exist."""
+    """Every name of RAVDESS's grammar is read back, song is left out, and strong neutral does not
+    exist.
+    """
     parts = (modality, channel, emotion, intensity, statement, repetition, actor)
     name = "-".join(f"{part:02d}" for part in parts)
     path = f"{name}.{'wav' if modality == 3 else 'mp4'}"
@@ -178,12 +188,16 @@ def test_unknown_names_are_refused(reader, name):
     ],
 )
 def test_enterface_defects_are_read(name, clip, statement):
-    """eNTERFACE'05's misnamed files get the speaker of the folder and the sentence that is spoken."""
+    """eNTERFACE'05's misnamed files get the speaker of the folder and the sentence that is
+    spoken.
+    """
     said = enterface.read_name(name)
     assert (said["clip"], said["statement"], said["speaker"]) == (clip, statement, clip[1:3])
 
 
-@pytest.mark.parametrize("name", ["subject 6/anger/s6_an.avi", "subject 23/fear/sentence 1/s23_fe_1.avi"])
+@pytest.mark.parametrize(
+    "name", ["subject 6/anger/s6_an.avi", "subject 23/fear/sentence 1/s23_fe_1.avi"]
+)
 def test_enterface_leaves_subjects_6_and_23_out(name):
     """Subject 6 (not segmented) and subject 23 (not whole) are left out, whatever the names."""
     assert enterface.read_name(name) is None
@@ -224,7 +238,8 @@ def test_savee_layouts(name, clip, emotion):
 
 
 @pytest.mark.parametrize(
-    "name", ["a01.wav", "XX/a01.wav", "DC/a16.wav", "DC/n31.wav", "DC/a00.wav", "DC/s01.wav", "XX_a01.wav"]
+    "name",
+    ["a01.wav", "XX/a01.wav", "DC/a16.wav", "DC/n31.wav", "DC/a00.wav", "DC/s01.wav", "XX_a01.wav"],
 )
 def test_savee_refuses_what_is_not_its_own(name):
     """A sentence or speaker that SAVEE does not have is refused."""
@@ -245,7 +260,9 @@ def test_ravdess_modality_fits_the_file(name):
 
 
 def test_ravdess_joins_the_media_of_a_clip(tmp_path):
-    """Sound, video and landmarks of a performance are one row; the video with sound is taken; song is out."""
+    """Sound, video and landmarks of a performance are one row; the video with sound is taken; song
+    is out.
+    """
     touch(
         tmp_path / "ravdess",
         "Audio_Speech_Actors_01-24/Actor_01/03-01-03-01-01-01-01.wav",
@@ -264,7 +281,9 @@ def test_ravdess_joins_the_media_of_a_clip(tmp_path):
 
 
 def test_ravdess_keeps_its_duplicate_within_one_speaker(tmp_path):
-    """The two clips that are one recording stay, under one speaker and label, and have one checksum."""
+    """The two clips that are one recording stay, under one speaker and label, and have one
+    checksum.
+    """
     published = reading.published(ravdess, tmp_path)
     first, again = (published[clip, "audio"] for clip in ("01-03-01-02-01-07", "01-03-01-02-02-07"))
     assert first.sha256 == again.sha256 and first.said["speaker"] == again.said["speaker"] == "07"
@@ -273,14 +292,20 @@ def test_ravdess_keeps_its_duplicate_within_one_speaker(tmp_path):
 
 def test_savee_joins_sound_and_video(tmp_path):
     """AudioData and AudioVisualClip are one row a clip."""
-    touch(tmp_path / "savee", "AudioData/DC/a01.wav", *(f"AudioVisualClip/DC/a0{k}.avi" for k in (1, 2)))
+    touch(
+        tmp_path / "savee",
+        "AudioData/DC/a01.wav",
+        *(f"AudioVisualClip/DC/a0{k}.avi" for k in (1, 2)),
+    )
     index = corpora.load("savee", tmp_path, complete=False)
     assert index["audio"].notna().tolist() == [True, False]
     assert index["video"].notna().all()
 
 
 def test_version_follows_names_and_sizes(root):
-    """The version is the same wherever the corpus lies, and another once a file has another size."""
+    """The version is the same wherever the corpus lies, and another once a file has another
+    size.
+    """
     version = corpora.load("emodb", root).attrs["version"]
     moved = root / "elsewhere"
     shutil.copytree(root / "emodb", moved / "emodb")
@@ -300,7 +325,9 @@ def test_other_files_are_ignored(root):
 
 
 def test_all_problems_are_named_at_once(root):
-    """Unknown, empty, doubled, unpublished and missing files come in one message with the way out."""
+    """Unknown, empty, doubled, unpublished and missing files come in one message with the way
+    out.
+    """
     wav = root / "emodb" / "wav"
     (wav / "03a01Wa.wav").rename(wav / "angry.wav")
     (wav / "03a01Nc.wav").rename(wav / "03a01Nz.wav")
@@ -340,7 +367,9 @@ def test_part_of_a_corpus(tmp_path):
 
 
 def test_video_of_some_clips_is_no_gap(tmp_path):
-    """A medium without a list of published files may be there for some clips only; listed sound may not."""
+    """A medium without a list of published files may be there for some clips only; listed sound may
+    not.
+    """
     touch(tmp_path / "savee", *published_names(savee), "AudioVisualClip/DC/a01.avi")
     assert corpora.load("savee", tmp_path)["video"].notna().sum() == 1
     touch(tmp_path / "savee", "AudioVisualClip/DC/a02.avi")
@@ -379,7 +408,9 @@ def test_synthetic_list_replaces_the_published_one(tmp_path):
 
 @by_name
 def test_absent_corpus(reader, tmp_path):
-    """A corpus that is not there, or whose folder is empty, is not found; the message says how to get it."""
+    """A corpus that is not there, or whose folder is empty, is not found; the message says how to
+    get it.
+    """
     assert not corpora.found(reader.NAME, tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist") as error:
         corpora.load(reader.NAME, tmp_path)
@@ -417,7 +448,9 @@ def test_readme_has_a_section_for_each_title():
 
 
 def test_data_root(tmp_path, monkeypatch):
-    """The argument comes before PATHEMO_DATA, that before data/ of the project, that before ./data."""
+    """The argument comes before PATHEMO_DATA, that before data/ of the project, that before
+    ./data.
+    """
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     (tmp_path / "project" / "environment.yml").touch()
     monkeypatch.delenv("PATHEMO_DATA", raising=False)
@@ -465,7 +498,9 @@ def test_overview_survives_a_broken_corpus(root):
 
 
 def test_own_table(tmp_path):
-    """A CSV gives an index; paths are relative to it; NA is a speaker, 01 stays 01, absent columns are NA."""
+    """A CSV gives an index; paths are relative to it; NA is a speaker, 01 stays 01, absent columns
+    are NA.
+    """
     touch(tmp_path, "sounds/a.wav", "sounds/b.wav")
     table = tmp_path / "mine.csv"
     table.write_text("clip,speaker,emotion,audio\nb,NA,joy,sounds/b.wav\na,01,None,sounds/a.wav\n")
@@ -476,7 +511,10 @@ def test_own_table(tmp_path):
     assert index["speaker"].tolist() == ["01", "NA"]
     assert index["emotion"].tolist() == ["None", "joy"]
     assert index["corpus"].tolist() == ["mine", "mine"]
-    assert index["audio"].tolist() == [str(tmp_path / "sounds" / "a.wav"), str(tmp_path / "sounds" / "b.wav")]
+    assert index["audio"].tolist() == [
+        str(tmp_path / "sounds" / "a.wav"),
+        str(tmp_path / "sounds" / "b.wav"),
+    ]
     assert index[["video", "landmarks", "gender", "statement"]].isna().all(axis=None)
     assert index.attrs["version"].startswith("recorded-")
 
@@ -488,7 +526,12 @@ def test_own_frame_and_its_version(tmp_path, monkeypatch):
     row = {"clip": 1, "speaker": 7, "emotion": "joy", "audio": "a.wav", "gender": "female"}
     frame = pd.DataFrame([row])
     index = corpora.from_table(frame)
-    assert index.loc[0, ["clip", "corpus", "speaker", "gender"]].tolist() == ["1", "own", "7", "female"]
+    assert index.loc[0, ["clip", "corpus", "speaker", "gender"]].tolist() == [
+        "1",
+        "own",
+        "7",
+        "female",
+    ]
     other = corpora.from_table(frame.assign(emotion="fear"))
     assert other.attrs["version"] != index.attrs["version"]
     assert list(frame) == list(row)
@@ -569,15 +612,24 @@ def test_recorded_corpus(reader, recorded_root):
     index = corpora.load(reader.NAME, recorded_root)
     assert index["emotion"].value_counts().to_dict() == EXPECTED[reader.NAME]
     assert set(index["speaker"]) == set(reader.SPEAKERS)
-    assert corpora.overview(recorded_root).set_index("corpus").loc[reader.NAME, "next step"] == "none: ready"
+    assert (
+        corpora.overview(recorded_root).set_index("corpus").loc[reader.NAME, "next step"]
+        == "none: ready"
+    )
 
 
 def test_listeners_of_emodb_are_read_by_clip(tmp_path):
     """Shares from decimal commas, whatever spaces stand between; a missing file is named."""
     (tmp_path / "emodb").mkdir()
-    lines = "Nr.\tSatz\terkannt", "1\xa0 \t03a01Ab.wav\t65,00\xa0\t35,00 ", "2\t03a01Fa.wav\t92,50\t0,00"
+    lines = (
+        "Nr.\tSatz\terkannt",
+        "1\xa0 \t03a01Ab.wav\t65,00\xa0\t35,00 ",
+        "2\t03a01Fa.wav\t92,50\t0,00",
+    )
     (tmp_path / "emodb" / "erkennung.txt").write_text("\n".join(lines), encoding="latin-1")
     table = emodb.listeners(tmp_path)
-    assert table.loc["03a01Fa"].tolist() == [0.925, 0.0] and table.loc["03a01Ab", "recognised"] == 0.65
+    assert (
+        table.loc["03a01Fa"].tolist() == [0.925, 0.0] and table.loc["03a01Ab", "recognised"] == 0.65
+    )
     with pytest.raises(FileNotFoundError, match=r"erkennung\.txt: no such file"):
         emodb.listeners(tmp_path / "elsewhere")

@@ -1,4 +1,6 @@
-"""The two lists of packages, pins in environment.yml and ranges in pyproject.toml, agree with the code."""
+"""The two lists of packages, pins in environment.yml and ranges in pyproject.toml, agree with the
+code.
+"""
 
 import ast
 import sys
@@ -18,7 +20,9 @@ RANGES = [Requirement(line) for line in METADATA["dependencies"] + EXTRAS]
 
 
 def test_each_pin_is_one_version():
-    """The pip section of environment.yml pins every package with ==, and ends with the project itself."""
+    """The pip section of environment.yml pins every package with ==, and ends with the project
+    itself.
+    """
     assert {str(pin.specifier)[:2] for pin in PINS.values()} == {"=="}
     assert ENVIRONMENT[-1] == "-e ."
 
@@ -33,10 +37,14 @@ def test_each_range_holds_its_pin():
 def test_imports_are_required():
     """Every package that the module imports is required in pyproject.toml."""
     files = (PROJECT / "pathemo").rglob("*.py")
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    nodes = [
+        node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    ]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"pathemo"}
     provided = metadata.packages_distributions()
     required = {requirement.name for requirement in RANGES}
-    assert {name for name in packages if not required & {d.lower() for d in provided.get(name, [])}} == set()
+    assert {
+        name for name in packages if not required & {d.lower() for d in provided.get(name, [])}
+    } == set()

@@ -9,11 +9,17 @@ from pathemo.modules import Convolution, Linear, apart, side_by_side
 
 R, B, K, N = 3, 8, 4, 2
 LINEAR = [Linear((6,), 5), Linear((5,), 3)]
-CONVOLUTION = [Convolution((6, 4, 2), 3, kernel=3, stride=2), Convolution((3, 2, 3), 4, kernel=3, stride=1)]
+CONVOLUTION = [
+    Convolution((6, 4, 2), 3, kernel=3, stride=2),
+    Convolution((3, 2, 3), 4, kernel=3, stride=1),
+]
 MIXED = [Convolution((6, 4, 2), 3, kernel=3, stride=2), Linear((3, 2, 3), 5)]
 OPTIMISERS = {
     "plain SGD": (dict(optimiser="sgd", momentum=0.0), lambda p: torch.optim.SGD(p, lr=0.1)),
-    "momentum": (dict(optimiser="sgd", momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+    "momentum": (
+        dict(optimiser="sgd", momentum=0.9),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    ),
     "Adam": (dict(optimiser="adam", momentum=0.9), lambda p: torch.optim.Adam(p, lr=0.1)),
 }
 generator = torch.Generator().manual_seed(0)
@@ -38,7 +44,9 @@ def plain_logits(kinds, weights, x, gates):
     """The same network by differentiable operations, gates as factors."""
     for kind, of_layer, gate in zip(kinds, weights[:-1], gates, strict=True):
         modules = apart(of_layer, kind.width).split(1, dim=1)
-        joined = sum(kind.forward(kind.rows(x), side_by_side(module)).squeeze(-2) for module in modules)
+        joined = sum(
+            kind.forward(kind.rows(x), side_by_side(module)).squeeze(-2) for module in modules
+        )
         joined = joined if gate is None else joined * gate
         x = torch.cat([joined.flatten(2), torch.ones(R, B, 1)], dim=2)
     return weights[-1] @ x.mT
@@ -48,7 +56,9 @@ def plain_logits(kinds, weights, x, gates):
 @pytest.mark.parametrize("kinds", [LINEAR, CONVOLUTION, MIXED])
 @pytest.mark.parametrize("gated", [False, True])
 def test_steps_equal_autograd_and_torch_optim(name, kinds, gated):
-    """Weights after five steps are those of autograd with torch's optimiser, with and without gates."""
+    """Weights after five steps are those of autograd with torch's optimiser, with and without
+    gates.
+    """
     options, optimiser = OPTIMISERS[name]
     ours = weights_of(kinds)
     theirs = [weights.clone().requires_grad_() for weights in ours]
@@ -64,7 +74,9 @@ def test_steps_equal_autograd_and_torch_optim(name, kinds, gated):
         logits = episode.step(x, goals, gates)
         expected = plain_logits(kinds, theirs, x, gates)
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
-        loss = sum(cross_entropy(one.mT, goal.mT) for one, goal in zip(expected, goals, strict=True))
+        loss = sum(
+            cross_entropy(one.mT, goal.mT) for one, goal in zip(expected, goals, strict=True)
+        )
         stepper.zero_grad()
         loss.backward()
         stepper.step()
@@ -75,7 +87,9 @@ def test_steps_equal_autograd_and_torch_optim(name, kinds, gated):
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_frozen_modules_pass_the_gradient_on(name):
-    """A frozen module keeps its weights to the bit; what lies before it learns as if it were not frozen."""
+    """A frozen module keeps its weights to the bit; what lies before it learns as if it were not
+    frozen.
+    """
     start = weights_of(LINEAR)
     x, goals = batch(LINEAR)
     learned = []

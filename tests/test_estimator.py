@@ -38,13 +38,17 @@ def test_as_good_as_a_perceptron(load):
     """Accuracy in cross-validation is within a point of a perceptron with as many active units."""
     X, y = load(return_X_y=True)
     X, y = X[:600], y[:600]  # digits are many
-    perceptron = MLPClassifier((60, 60), learning_rate_init=3e-3, n_iter_no_change=3, random_state=0)
+    perceptron = MLPClassifier(
+        (60, 60), learning_rate_init=3e-3, n_iter_no_change=3, random_state=0
+    )
     reference = cross_val_score(make_pipeline(StandardScaler(), perceptron), X, y).mean()
     assert cross_val_score(PathNetClassifier(random_state=0), X, y).mean() > reference - 0.01
 
 
 def test_fitting_again_starts_from_the_sources(digits):
-    """A second fit gives the posteriors, path and history of the first, whatever was fitted between."""
+    """A second fit gives the posteriors, path and history of the first, whatever was fitted
+    between.
+    """
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
     first = classifier.fit(X, y).predict_proba(X)
@@ -81,7 +85,10 @@ def test_target_leaves_frozen_modules_as_they_are(digits):
     """What a source froze is the same to the bit after the target, and nothing else is frozen."""
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
-    frozen, before = classifier.source_net_.frozen, [w.clone() for w in classifier.source_net_.layers]
+    frozen, before = (
+        classifier.source_net_.frozen,
+        [w.clone() for w in classifier.source_net_.layers],
+    )
     assert frozen.sum() == SMALL["n_active"] * classifier.n_layers
     net = classifier.fit(X, y).net_
     for layer, weights in enumerate(before):
@@ -91,7 +98,9 @@ def test_target_leaves_frozen_modules_as_they_are(digits):
 
 
 def test_source_leaves_fresh_modules(digits):
-    """After a source, what it did not freeze is within the bounds of a first draw; the rest is not."""
+    """After a source, what it did not freeze is within the bounds of a first draw; the rest is
+    not.
+    """
     source, _ = digits
     net = PathNetClassifier(**SMALL).set_params(learning_rate=0.5).fit_source(*source).source_net_
     for layer, inputs in enumerate((64, 8)):
@@ -123,7 +132,9 @@ def test_steps_are_those_of_the_history_and_the_final_ones(digits):
     """The budget is what was asked for: two competitors a generation, and then the best path."""
     _, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).set_params(minibatches=5, final_minibatches=7).fit(X, y)
-    assert classifier.history_["steps"].iloc[-1] == 2 * 5 * 3 and classifier.n_steps_ == 2 * 5 * 3 + 7
+    assert (
+        classifier.history_["steps"].iloc[-1] == 2 * 5 * 3 and classifier.n_steps_ == 2 * 5 * 3 + 7
+    )
     a_pass = int(np.ceil(len(X) / 32))
     assert PathNetClassifier(**SMALL).fit(X, y).n_steps_ == 4 * 3 * a_pass
     assert classifier.best_path_.shape == (2, 2)
@@ -133,11 +144,15 @@ def test_scale_of_features_does_not_matter(digits):
     """Features in other units, and one that is constant, change no prediction."""
     _, (X, y) = digits
     expected = PathNetClassifier(**SMALL).fit(X, y).predict(X)
-    np.testing.assert_array_equal(PathNetClassifier(**SMALL).fit(1024 * X, y).predict(1024 * X), expected)
+    np.testing.assert_array_equal(
+        PathNetClassifier(**SMALL).fit(1024 * X, y).predict(1024 * X), expected
+    )
 
 
 def test_inside_pipeline_and_grid_search(digits):
-    """A grid search over a pipeline gives each candidate its sources, and finds the better width."""
+    """A grid search over a pipeline gives each candidate its sources, and finds the better
+    width.
+    """
     source, (X, y) = digits
     labels = np.array(["five", "six", "seven", "eight", "nine"])[y - 5]
     pipeline = make_pipeline(StandardScaler(), PathNetClassifier(sources=(source,), **SMALL))
@@ -152,7 +167,8 @@ def test_same_in_parallel_processes(digits):
     source, (X, y) = digits
     classifier = PathNetClassifier(sources=(source,), **SMALL)
     alone, parallel = (
-        cross_val_predict(classifier, X, y, cv=2, method="predict_proba", n_jobs=n_jobs) for n_jobs in (1, 2)
+        cross_val_predict(classifier, X, y, cv=2, method="predict_proba", n_jobs=n_jobs)
+        for n_jobs in (1, 2)
     )
     np.testing.assert_allclose(parallel, alone, atol=1e-5)
 
@@ -163,11 +179,15 @@ def test_pickled_with_its_sources(digits):
     classifier = PathNetClassifier(**SMALL).fit_source(*source).fit(X, y)
     copy = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(copy.predict_proba(X), classifier.predict_proba(X))
-    np.testing.assert_array_equal(copy.fit(X, y % 2).predict(X), classifier.fit(X, y % 2).predict(X))
+    np.testing.assert_array_equal(
+        copy.fit(X, y % 2).predict(X), classifier.fit(X, y % 2).predict(X)
+    )
 
 
 def test_mistakes_are_named(digits):
-    """Other features than the sources', a shape changed after them, no tournament: each error says which."""
+    """Other features than the sources', a shape changed after them, no tournament: each error says
+    which.
+    """
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
     with pytest.raises(NotFittedError):

@@ -62,10 +62,14 @@ def test_a_gene_moves_by_two_at_most_around_the_edge():
 
 
 def test_at_the_edge_a_gene_clamps_or_wraps():
-    """Of a hundred modules, the last one's moves upwards end there, or come back at the other end."""
+    """Of a hundred modules, the last one's moves upwards end there, or come back at the other
+    end.
+    """
     generator, parent = np.random.default_rng(0), np.array([[99]])
     moved = {
-        edge: {mutate(parent, generator, n_modules=100, rate=1.0, edge=edge).item() for _ in range(100)}
+        edge: {
+            mutate(parent, generator, n_modules=100, rate=1.0, edge=edge).item() for _ in range(100)
+        }
         for edge in ("clamp", "wrap")
     }
     assert moved == {"clamp": {97, 98, 99}, "wrap": {97, 98, 99, 0, 1}}
@@ -74,7 +78,9 @@ def test_at_the_edge_a_gene_clamps_or_wraps():
 
 
 def test_mutation_rate_is_one_gene_a_genotype():
-    """With the paper's rate 1/(L N), 4 of 5 draws of which move, about 0.8 genes (less collisions) change."""
+    """With the paper's rate 1/(L N), 4 of 5 draws of which move, about 0.8 genes (less collisions)
+    change.
+    """
     generator = np.random.default_rng(0)
     wide = dict(n_layers=3, n_modules=100, n_active=3)
     parents = [random_genotype(generator, **wide) for _ in range(4000)]
@@ -128,7 +134,9 @@ def test_best_is_the_fittest_of_those_that_competed():
     assert np.isneginf(those.fitness[0, 4])
 
 
-@pytest.mark.parametrize("wrong", [dict(size=1), dict(size=4, n_active=8), dict(size=4, n_active=0)])
+@pytest.mark.parametrize(
+    "wrong", [dict(size=1), dict(size=4, n_active=8), dict(size=4, n_active=0)]
+)
 def test_impossible_populations_are_refused(wrong):
     """The error names the value."""
     with pytest.raises(ValueError, match="= [018]"):
@@ -154,7 +162,9 @@ def test_forced_modules_are_on_every_path_for_ever():
         those.settle(those.draw(), np.random.default_rng(2).random((2, 2)))
     assert set(those.genotypes[0, :, 0, 2:].flat) <= {1, 2, 3, 4, 5}
     with pytest.raises(ValueError, match="n_active = 6: beside 2 forced ones, 1 to 5"):
-        Population([np.random.default_rng(0)], size=6, forced=forced[:1], **{**SHAPE, "n_active": 6})
+        Population(
+            [np.random.default_rng(0)], size=6, forced=forced[:1], **{**SHAPE, "n_active": 6}
+        )
 
 
 N, D, K = 60, 11, 3
@@ -164,7 +174,9 @@ BRIEF = dict(generations=6, population_size=5, minibatches=5)
 def task(seeds=(0, 1)):
     """A network with a head for task "a", and examples of three separate emotions."""
     generator, labels = np.random.default_rng(0), np.arange(N) % K
-    features = generator.standard_normal((N, D)) + 1.5 * np.eye(K)[labels] @ generator.standard_normal((K, D))
+    features = generator.standard_normal((N, D)) + 1.5 * np.eye(K)[
+        labels
+    ] @ generator.standard_normal((K, D))
     net = PathNet(D, seeds=seeds, n_modules=6, n_active=2, width=5)
     net.add_head("a", K)
     return net, Examples(features, labels, [np.arange(N)] * len(seeds))
@@ -179,7 +191,9 @@ def test_evolution_learns():
 
 
 def test_history_tells_every_tournament():
-    """A row a tournament: the genotypes that met, who won, what the loser became, steps, frozen modules."""
+    """A row a tournament: the genotypes that met, who won, what the loser became, steps, frozen
+    modules.
+    """
     net, examples = task()
     net.frozen[:, :, :3] = True
     found = evolve(net, "a", examples, **BRIEF)
@@ -208,12 +222,16 @@ def test_fitness_may_be_the_loss(monkeypatch):
 
     monkeypatch.setattr(PathNet, "train", watching)
     history = evolve(net, "a", examples, fitness="loss", **BRIEF).history
-    fitness = history.sort_values(["replica", "generation"])[["fitness_first", "fitness_second"]].to_numpy()
+    fitness = history.sort_values(["replica", "generation"])[
+        ["fitness_first", "fitness_second"]
+    ].to_numpy()
     assert (fitness.ravel() == -np.stack(losses, axis=1).ravel()).all()
 
 
 def test_fitness_remembers_what_a_genotype_reached(monkeypatch):
-    """With smoothing, a genotype's second tournament counts with its first; the first counts alone."""
+    """With smoothing, a genotype's second tournament counts with its first; the first counts
+    alone.
+    """
     net, examples = task([7])
     reached = iter([np.array([accuracy]) for accuracy in (0.2, 0.4, 0.8, 0.8)])
     monkeypatch.setattr(net, "train", lambda *a, **k: (next(reached), np.zeros(1)))
@@ -275,7 +293,9 @@ def assert_same(found, net, expected, expected_net):
 
 @pytest.mark.parametrize("stages", [[2, 6], [3, 4, 6], [6, 6]])
 def test_resumed_to_the_bit(tmp_path, stages):
-    """Stopped after some generations and asked for more, an evolution is the one that was never stopped."""
+    """Stopped after some generations and asked for more, an evolution is the one that was never
+    stopped.
+    """
     options = dict(BRIEF, dropout=0.25, checkpoint_every=2)
     expected_net, examples = task()
     expected = evolve(expected_net, "a", examples, **options)
@@ -287,7 +307,9 @@ def test_resumed_to_the_bit(tmp_path, stages):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    """Other options, examples, seeds or fewer generations: the error names the file, which stays."""
+    """Other options, examples, seeds or fewer generations: the error names the file, which
+    stays.
+    """
     net, examples = task()
     checkpoint = tmp_path / "run"
     evolve(net, "a", examples, checkpoint=checkpoint, **BRIEF)
@@ -319,7 +341,9 @@ found.history.to_pickle({checkpoint!r} + ".history")
 
 
 def test_killed_at_any_moment_it_resumes_to_the_bit(tmp_path):
-    """A process that gets SIGKILL four times ends with the history and weights of one that was left alone."""
+    """A process that gets SIGKILL four times ends with the history and weights of one that was left
+    alone.
+    """
     checkpoint, generator = tmp_path / "run", np.random.default_rng()
     code = KILLED.format(folder=str(Path(__file__).parent), checkpoint=str(checkpoint))
     kills = 0
@@ -334,6 +358,10 @@ def test_killed_at_any_moment_it_resumes_to_the_bit(tmp_path):
         kills += process.wait() == -signal.SIGKILL
     subprocess.run([sys.executable, "-c", code], check=True)
     expected_net, examples = task()
-    expected = evolve(expected_net, "a", examples, generations=150, population_size=5, minibatches=5)
+    expected = evolve(
+        expected_net, "a", examples, generations=150, population_size=5, minibatches=5
+    )
     assert PathNet.load(f"{checkpoint}.net").fingerprint() == expected_net.fingerprint()
-    pd.testing.assert_frame_equal(pd.read_pickle(f"{checkpoint}.history"), expected.history, check_exact=True)
+    pd.testing.assert_frame_equal(
+        pd.read_pickle(f"{checkpoint}.history"), expected.history, check_exact=True
+    )

@@ -13,14 +13,18 @@ LABELS = np.arange(N) % 3
 def draw(examples, replica, *, balanced):
     """Rows of a hundred minibatches of 20 of one replica."""
     generators, replicas = [np.random.default_rng(0)], slice(replica, replica + 1)
-    return examples.draw(generators, replicas, steps=100, batch_size=20, balanced=balanced)[:, 0].numpy()
+    return examples.draw(generators, replicas, steps=100, batch_size=20, balanced=balanced)[
+        :, 0
+    ].numpy()
 
 
 PARTS = [np.arange(20), np.arange(20, N), np.arange(20)]
 
 
 def test_scaling_comes_from_the_replicas_own_rows():
-    """Each replica sees features of mean 0 and spread 1 over its own rows, whatever the others see."""
+    """Each replica sees features of mean 0 and spread 1 over its own rows, whatever the others
+    see.
+    """
     x = Examples(FEATURES, LABELS, PARTS).inputs(PARTS[1][None], slice(1, 2))[0].numpy()
     np.testing.assert_allclose(x[:, :-1].mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(x[:, :-1].std(0), 1, atol=1e-4)
@@ -28,7 +32,9 @@ def test_scaling_comes_from_the_replicas_own_rows():
 
 
 def test_replicas_of_a_fold_share_its_table():
-    """Three replicas on two choices of rows hold two scaled copies: folds * n * (d + 1) * 4 bytes."""
+    """Three replicas on two choices of rows hold two scaled copies: folds * n * (d + 1) * 4
+    bytes.
+    """
     examples = Examples(FEATURES, LABELS, PARTS)
     assert examples.table.nbytes == 2 * N * (D + 1) * 4
     x = examples.inputs(np.tile(np.arange(N), (3, 1)))
@@ -91,7 +97,9 @@ def test_features_that_are_not_finite_are_named():
 
 
 def test_a_mask_hides_one_band_of_rows_and_one_of_columns():
-    """All channels are hidden alike, the bands' widths vary up to the share, and each image has its own."""
+    """All channels are hidden alike, the bands' widths vary up to the share, and each image has its
+    own.
+    """
     images = np.ones((4, 2, 20, 30), np.float32)
     examples = Examples(images, np.arange(4) % 2, [np.arange(4)] * 2, scaling=as_they_are(1, 1200))
     x = examples.inputs(np.tile(np.arange(4), (2, 50)))
@@ -99,7 +107,10 @@ def test_a_mask_hides_one_band_of_rows_and_one_of_columns():
     examples.disturb(x, generators, slice(0, 2), salt_and_pepper=0.0, gaussian_noise=0.0, mask=0.5)
     seen = x[..., :-1].unflatten(2, examples.shape).flatten(0, 1).numpy()
     assert (x[..., -1] == 1).all() and (seen[..., 0] == seen[..., 1]).all()
-    hidden = [~seen[..., 0].any(axis=2), ~seen[..., 0].any(axis=1)]  # (400, 20) rows and (400, 30) columns
+    hidden = [
+        ~seen[..., 0].any(axis=2),
+        ~seen[..., 0].any(axis=1),
+    ]  # (400, 20) rows and (400, 30) columns
     np.testing.assert_array_equal(seen[..., 0] == 0, hidden[0][:, :, None] | hidden[1][:, None])
     for bands, length in zip(hidden, (20, 30), strict=True):
         assert (np.abs(np.diff(np.pad(bands, ((0, 0), (1, 1))).astype(int))).sum(axis=1) <= 2).all()
@@ -110,7 +121,10 @@ def test_fingerprint_tells_examples_apart():
     """Other features, labels or rows have another digest; equal ones the same."""
     own = Examples(FEATURES, LABELS, PARTS).fingerprint()
     assert own == Examples(FEATURES.copy(), LABELS, PARTS).fingerprint()
-    others = [(FEATURES + 1, LABELS, PARTS, as_they_are(2, D)), (FEATURES, LABELS[::-1], PARTS, None)]
+    others = [
+        (FEATURES + 1, LABELS, PARTS, as_they_are(2, D)),
+        (FEATURES, LABELS[::-1], PARTS, None),
+    ]
     others.append((FEATURES, LABELS, PARTS[1:], None))
     for features, labels, rows, scaling in others:
         assert Examples(features, labels, rows, scaling=scaling).fingerprint() != own

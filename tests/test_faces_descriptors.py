@@ -46,7 +46,9 @@ def test_hog_of_the_mirror_image_is_the_same(size):
 
 
 def test_hog_keeps_what_the_left_half_shows():
-    """Something in the upper left or upper right changes the first column of blocks, its first blocks."""
+    """Something in the upper left or upper right changes the first column of blocks, its first
+    blocks.
+    """
     for column in (4, 43):
         image = np.zeros((1, 48, 48))
         image[0, 4, column] = 1
@@ -77,7 +79,12 @@ def test_saliency_is_the_spectral_residual():
     image = np.random.default_rng(0).random((24, 32))
     spectrum = np.fft.fft2(image)
     amplitude, phase = np.log(np.abs(spectrum)), np.angle(spectrum)
-    mean = sum(np.roll(amplitude, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)) / 9
+    mean = (
+        sum(
+            np.roll(amplitude, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)
+        )
+        / 9
+    )
     expected = np.abs(np.fft.ifft2(np.exp(amplitude - mean + 1j * phase))) ** 2
     expected = ndimage.gaussian_filter(expected, (2.5 * 24 / 64, 2.5 * 32 / 64))
     expected = (expected - expected.min()) / np.ptp(expected)
@@ -85,7 +92,9 @@ def test_saliency_is_the_spectral_residual():
 
 
 def test_each_map_is_its_own_images():
-    """Maps of many images are those of each alone, in [0, 1] as float32; an even image has an empty one."""
+    """Maps of many images are those of each alone, in [0, 1] as float32; an even image has an empty
+    one.
+    """
     images = np.stack([texture(), texture().T, np.full((48, 48), 0.5)])
     maps = faces.saliency(images)
     assert maps.dtype == np.float32

@@ -1,4 +1,6 @@
-"""Facts of pathemo.faces.detection: faces found, followed and cut out; what is left out; the cache."""
+"""Facts of pathemo.faces.detection: faces found, followed and cut out; what is left out; the
+cache.
+"""
 
 import av
 import cv2
@@ -14,12 +16,19 @@ NEUTRAL = face.landmarks(0, 0, 0, 0, 0, 0)
 
 
 def photograph(*people, size=(720, 480)):
-    """Picture (height, width) uint8 of drawn people, each given by its nose's x and y and half its width."""
+    """Picture (height, width) uint8 of drawn people, each given by its nose's x and y and half its
+    width.
+    """
     image = np.full((size[1], size[0], 3), 190, np.uint8)
     for x, y, half in people:
         skin, hair = np.array([230, 190, 160]), np.array([60, 44, 30])
-        drawn = face._draw(image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin, hair, hair, False, False)
-        part = slice(int(max(0, y - 1.7 * half)), int(y + 1.2 * half)), slice(int(x - half), int(x + half))
+        drawn = face._draw(
+            image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin, hair, hair, False, False
+        )
+        part = (
+            slice(int(max(0, y - 1.7 * half)), int(y + 1.2 * half)),
+            slice(int(x - half), int(x + half)),
+        )
         image[part] = drawn[part]
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
@@ -74,7 +83,9 @@ def assert_around(box, person, shorter):
 @pytest.mark.parametrize("person", [(360, 240, 100), (200, 260, 70), (500, 220, 150)])
 @pytest.mark.parametrize("scale", [1, 3])
 def test_a_face_is_found_where_it_is_whatever_the_size_of_the_picture(person, scale):
-    """Boxes are in shares of the picture's shorter side: the same for a picture three times as large."""
+    """Boxes are in shares of the picture's shorter side: the same for a picture three times as
+    large.
+    """
     image = photograph(person)
     (box,) = faces.find(cv2.resize(image, None, fx=scale, fy=scale))
     assert_around(box, person, 480)
@@ -108,7 +119,9 @@ def box(x, width):
 
 
 def test_the_largest_and_most_persistent_is_followed():
-    """One who is there all the time wins over one who is larger, but for a moment; order does not matter."""
+    """One who is there all the time wins over one who is larger, but for a moment; order does not
+    matter.
+    """
     found = [np.array([box(0.1, 0.3), box(0.7, 0.2)]) for _ in range(9)]
     found[4] = np.array([box(0.7, 0.5), box(0.12, 0.3)])
     followed = faces.follow(found, np.arange(9) / 10)
@@ -118,14 +131,18 @@ def test_the_largest_and_most_persistent_is_followed():
 def test_a_moving_face_is_one_person():
     """Steps of a third of the width do not break the track."""
     found = [np.array([box(0.1 * number, 0.3)]) for number in range(8)]
-    np.testing.assert_allclose(faces.follow(found, np.arange(8) / 10)[:, 0], 0.1 * np.arange(8), atol=0.11)
+    np.testing.assert_allclose(
+        faces.follow(found, np.arange(8) / 10)[:, 0], 0.1 * np.arange(8), atol=0.11
+    )
 
 
 def test_short_gaps_are_drawn_through_and_long_ones_stay():
     """Frames up to 0.5 s from one with the face get the box between; those farther off get none."""
     time = np.arange(30) / 10
-    found = [np.empty((0, 4)) if 5 <= number < 8 or number >= 20 else np.array([box(number / 100, 0.3)])
-             for number in range(30)]
+    found = [
+        np.empty((0, 4)) if 5 <= number < 8 or number >= 20 else np.array([box(number / 100, 0.3)])
+        for number in range(30)
+    ]
     followed = faces.follow(found, time)
     np.testing.assert_allclose(followed[1:19, 0], np.arange(1, 19) / 100, atol=1e-9)
     assert np.isnan(followed[25:]).all()
@@ -135,8 +152,14 @@ def test_short_gaps_are_drawn_through_and_long_ones_stay():
 
 def test_a_single_jump_is_removed():
     """A box that is elsewhere and larger for one frame takes the place of its neighbours'."""
-    found = [np.array([box(0.1, 0.3)])] * 3 + [np.array([box(0.15, 0.4)])] + [np.array([box(0.1, 0.3)])] * 3
-    np.testing.assert_allclose(faces.follow(found, np.arange(7) / 10), np.tile(box(0.1, 0.3), (7, 1)))
+    found = (
+        [np.array([box(0.1, 0.3)])] * 3
+        + [np.array([box(0.15, 0.4)])]
+        + [np.array([box(0.1, 0.3)])] * 3
+    )
+    np.testing.assert_allclose(
+        faces.follow(found, np.arange(7) / 10), np.tile(box(0.1, 0.3), (7, 1))
+    )
 
 
 def test_nobody_is_followed_where_nobody_is():
@@ -154,9 +177,13 @@ def test_a_square_is_around_the_middle_of_its_box():
 
 
 def test_a_cut_is_the_part_of_the_picture():
-    """The box of 20 x 20 pixels in a picture of 40 x 60, at its own size, is that slice of the picture."""
+    """The box of 20 x 20 pixels in a picture of 40 x 60, at its own size, is that slice of the
+    picture.
+    """
     image = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)
-    np.testing.assert_array_equal(faces.cut(image, np.array([30, 10, 20, 20]) / 40, 20), image[10:30, 30:50])
+    np.testing.assert_array_equal(
+        faces.cut(image, np.array([30, 10, 20, 20]) / 40, 20), image[10:30, 30:50]
+    )
 
 
 def test_outside_of_the_picture_the_edge_is_repeated():
@@ -178,17 +205,23 @@ def test_a_reduced_image_is_the_mean_of_its_pixels():
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """Three clips of 16 frames: a face that moves, nobody, and a face that is hidden from frame 6 to 8."""
+    """Three clips of 16 frames: a face that moves, nobody, and a face that is hidden from frame 6
+    to 8.
+    """
     folder = tmp_path_factory.mktemp("videos")
     moving = [photograph((200 + 10 * number, 250, 90)) for number in range(16)]
     nobody = [np.full((480, 720), 190, np.uint8)] * 16
-    hidden = [nobody[0] if 6 <= number <= 8 else photograph((360, 250, 110)) for number in range(16)]
+    hidden = [
+        nobody[0] if 6 <= number <= 8 else photograph((360, 250, 110)) for number in range(16)
+    ]
     clips = {"moving": moving, "nobody": nobody, "hidden": hidden}
     return [write_video(folder / f"{name}.avi", images) for name, images in clips.items()]
 
 
 def test_detections_are_a_row_a_frame(videos):
-    """The face is followed as it moves; where it is hidden the box is interpolated; nobody has none."""
+    """The face is followed as it moves; where it is hidden the box is interpolated; nobody has
+    none.
+    """
     table = faces.detections(index_of(video=videos))
     assert table.columns.tolist() == ["row", "clip", "time", "x", "y", "width", "height", "found"]
     assert table["row"].tolist() == np.repeat([0, 1, 2], 16).tolist()
@@ -204,8 +237,12 @@ def test_detections_are_a_row_a_frame(videos):
 
 
 def test_crops_belong_to_their_clips_and_look_like_the_face(videos):
-    """Eight crops of each clip with a face, near to the face as drawn; a warning names the other."""
-    with pytest.warns(UserWarning, match=r"1 of 3 clips are left out.* less than 50%.*clip1 \(0%\)"):
+    """Eight crops of each clip with a face, near to the face as drawn; a warning names the
+    other.
+    """
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 clips are left out.* less than 50%.*clip1 \(0%\)"
+    ):
         images, clip = faces.crops(index_of(video=videos), n_frames=8)
     assert images.shape == (16, 48, 48)
     assert images.dtype == np.float32
@@ -237,17 +274,27 @@ def test_a_margin_shows_more_around_the_face(videos):
 
 def test_where_no_clip_has_a_face_there_is_an_error(videos):
     """The error says what was asked for and the way out."""
-    with pytest.raises(ValueError, match="no clip has a face in 50% of its frames: try another detector"):
+    with pytest.raises(
+        ValueError, match="no clip has a face in 50% of its frames: try another detector"
+    ):
         faces.crops(index_of(video=videos[1:2]))
 
 
 def test_all_bad_videos_are_named_and_the_others_kept(videos, tmp_path, monkeypatch):
-    """One error names the text, the missing one and the clip without a video; the good one is cached."""
+    """One error names the text, the missing one and the clip without a video; the good one is
+    cached.
+    """
     (tmp_path / "text.avi").write_text("no video")
-    index = index_of(video=[str(tmp_path / "text.avi"), str(tmp_path / "gone.avi"), None, videos[0]])
+    index = index_of(
+        video=[str(tmp_path / "text.avi"), str(tmp_path / "gone.avi"), None, videos[0]]
+    )
     with pytest.raises(ValueError, match="3 recordings of 4 clips") as error:
         faces.crops(index)
-    for text in ("text.avi: it is damaged", "gone.avi: no such video", "clip2: the clip has no video"):
+    for text in (
+        "text.avi: it is damaged",
+        "gone.avi: no such video",
+        "clip2: the clip has no video",
+    ):
         assert text in str(error.value)
     monkeypatch.setattr(detection, "find", refuse)
     faces.detections(index_of(video=videos[:1]))
@@ -268,7 +315,9 @@ def test_what_is_cached_is_not_made_again(videos, monkeypatch):
 def test_processes_do_not_change_the_crops(tmp_path, monkeypatch):
     """Sixty images in two processes are the same as in one."""
     image = photograph((360, 250, 110))
-    index = index_of(image=[save(tmp_path / f"{number}.png", np.roll(image, number)) for number in range(60)])
+    index = index_of(
+        image=[save(tmp_path / f"{number}.png", np.roll(image, number)) for number in range(60)]
+    )
     together, clip = faces.crops(index, n_jobs=2)
     assert clip.tolist() == list(range(60))
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "another"))
@@ -293,8 +342,10 @@ def test_small_images_are_faces_already(tmp_path):
 def test_in_photographs_the_face_is_sought_however_small(tmp_path):
     """A face of a ninth of the height is found by the second search; a grey picture is left out."""
     person = (500, 300, 40)
-    paths = [save(tmp_path / "a.png", photograph(person, size=(960, 720))),
-             save(tmp_path / "b.png", np.full((300, 300), 128, np.uint8))]
+    paths = [
+        save(tmp_path / "a.png", photograph(person, size=(960, 720))),
+        save(tmp_path / "b.png", np.full((300, 300), 128, np.uint8)),
+    ]
     with pytest.warns(UserWarning, match="1 of 2 clips are left out"):
         assert faces.crops(index_of(image=paths))[1].tolist() == [0]
     table = faces.detections(index_of(image=paths))
@@ -333,7 +384,9 @@ class Detector:
 
 
 def test_yunet_takes_the_place_of_the_cascade(monkeypatch, tmp_path):
-    """Its boxes come back in shares of the shorter side (120 pixels), those that are too small left out."""
+    """Its boxes come back in shares of the shorter side (120 pixels), those that are too small left
+    out.
+    """
     detection._yunet.cache_clear()
     monkeypatch.setattr(detection, "model", lambda name: tmp_path / "model.onnx")
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Detector())
@@ -343,7 +396,9 @@ def test_yunet_takes_the_place_of_the_cascade(monkeypatch, tmp_path):
 
 
 def test_without_its_model_yunet_is_refused_with_the_way_to_get_it(videos, monkeypatch, tmp_path):
-    """The error names where the model belongs and the command that gets it; an unknown name, the known."""
+    """The error names where the model belongs and the command that gets it; an unknown name, the
+    known.
+    """
     monkeypatch.setenv("PATHEMO_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="models/face_detection_yunet.*pathemo fetch yunet"):
         faces.crops(index_of(video=videos), detector="yunet")

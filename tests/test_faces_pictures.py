@@ -1,4 +1,6 @@
-"""Facts of pathemo.faces.pictures: frames at even times whatever the file, images of any form, refusals."""
+"""Facts of pathemo.faces.pictures: frames at even times whatever the file, images of any form,
+refusals.
+"""
 
 import tracemalloc
 from fractions import Fraction
@@ -15,7 +17,9 @@ RATE = 25
 
 
 def write_video(path, numbers, codec="mpeg4", size=(64, 48)):
-    """Video whose frame shown from number / 25 s on has the grey level 5 number, for each of the numbers."""
+    """Video whose frame shown from number / 25 s on has the grey level 5 number, for each of the
+    numbers.
+    """
     with av.open(path, "w") as container:
         film = container.add_stream(codec, rate=RATE, pix_fmt="yuv420p")
         film.width, film.height = size
@@ -36,10 +40,18 @@ def levels(shown):
 
 @pytest.mark.parametrize(
     "name, codec",
-    [("a.avi", "mpeg4"), ("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.webm", "libvpx"), ("a.mov", "mpeg4")],
+    [
+        ("a.avi", "mpeg4"),
+        ("a.mp4", "libx264"),
+        ("a.mkv", "mpeg4"),
+        ("a.webm", "libvpx"),
+        ("a.mov", "mpeg4"),
+    ],
 )
 def test_each_container_gives_the_frame_in_the_middle_of_each_part(tmp_path, name, codec):
-    """Five of 50 frames: those shown 0.2, 0.6, 1.0, 1.4 and 1.8 s after the start, with their times."""
+    """Five of 50 frames: those shown 0.2, 0.6, 1.0, 1.4 and 1.8 s after the start, with their
+    times.
+    """
     shown = list(frames(write_video(tmp_path / name, range(50), codec), n_frames=5))
     assert levels(shown) == [5, 15, 25, 35, 45]
     np.testing.assert_allclose([time for time, _ in shown], [0.2, 0.6, 1.0, 1.4, 1.8], atol=1e-3)
@@ -54,7 +66,9 @@ def test_without_a_number_every_frame_comes(tmp_path):
 
 @pytest.mark.parametrize("n_frames", [1, 3, 50, 80])
 def test_the_number_of_frames_is_kept_while_there_are_as_many(tmp_path, n_frames):
-    """One, three or all 50 frames come as asked; of 80 asked for come the 50 there are, none twice."""
+    """One, three or all 50 frames come as asked; of 80 asked for come the 50 there are, none
+    twice.
+    """
     numbers = levels(frames(write_video(tmp_path / "a.mp4", range(50)), n_frames=n_frames))
     assert len(numbers) == min(n_frames, 50)
     assert numbers == sorted(set(numbers))
@@ -70,7 +84,9 @@ def test_of_a_variable_frame_rate_times_are_even_not_numbers(tmp_path, name):
 
 
 def test_after_frames_that_last_none_is_made_up_for(tmp_path):
-    """Of ten dense frames after sparse ones every second is chosen, however many the sparse part lacked."""
+    """Of ten dense frames after sparse ones every second is chosen, however many the sparse part
+    lacked.
+    """
     path = write_video(tmp_path / "a.mp4", [*range(0, 40, 8), *range(40, 50)])
     times = np.array([time for time, _ in frames(path, n_frames=25)])
     assert (times < 1.59).sum() == 5
@@ -101,7 +117,7 @@ def test_a_turned_camera_gives_upright_frames(tmp_path):
     )
     path.write_bytes(content)
     expected = cv2.cvtColor(cv2.VideoCapture(str(path)).read()[1], cv2.COLOR_BGR2GRAY)
-    (_, image), = frames(path)
+    ((_, image),) = frames(path)
     assert image.shape == expected.shape == (64, 48)
     assert np.abs(image.astype(int) - expected).max() < 10
 
@@ -161,13 +177,19 @@ def test_what_is_no_whole_video_is_refused_by_name(tmp_path, defect, reason):
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "tiff", "webp", "pgm"])
 @pytest.mark.parametrize("colour", [False, True])
 def test_images_of_common_formats_are_read_as_grey(tmp_path, ending, colour):
-    """A ramp comes back, whatever the format, wherever the file is; colours are weighed as PIL does."""
+    """A ramp comes back, whatever the format, wherever the file is; colours are weighed as PIL
+    does.
+    """
     path = tmp_path / f"bild ü.{ending}"
     ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (40, 1))
     image = Image.fromarray(ramp)
     if colour:
-        image = Image.merge("RGB", [image, Image.fromarray(ramp[:, ::-1]), Image.fromarray(ramp // 2)])
-    image.save(path, "ppm" if ending == "pgm" else None, **({"lossless": True} if ending == "webp" else {}))
+        image = Image.merge(
+            "RGB", [image, Image.fromarray(ramp[:, ::-1]), Image.fromarray(ramp // 2)]
+        )
+    image.save(
+        path, "ppm" if ending == "pgm" else None, **({"lossless": True} if ending == "webp" else {})
+    )
     assert np.abs(picture(path).astype(int) - np.array(image.convert("L"), int)).max() <= 6
 
 

@@ -1,4 +1,6 @@
-"""Facts of pathemo.faces.tracks: tables read or refused, normalised shapes, measures and functionals."""
+"""Facts of pathemo.faces.tracks: tables read or refused, normalised shapes, measures and
+functionals.
+"""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,10 @@ COLUMNS = [f"{axis}_{number}" for axis in "xy" for number in range(68)]
 
 def shape(**moves):
     """Landmarks (68, 2) [pixels] of a drawn face that moves so far."""
-    return 100 * face.landmarks(*(moves.get(name.replace(" ", "_"), 0) for name in NAMES)) + (300, 200)
+    return 100 * face.landmarks(*(moves.get(name.replace(" ", "_"), 0) for name in NAMES)) + (
+        300,
+        200,
+    )
 
 
 def measure(points, name):
@@ -35,7 +40,9 @@ def table(points, **columns):
 
 def index_of(*paths):
     clips = [f"clip{number}" for number in range(len(paths))]
-    return pd.DataFrame({"clip": clips, "landmarks": [path and str(path) for path in paths]}, dtype="string")
+    return pd.DataFrame(
+        {"clip": clips, "landmarks": [path and str(path) for path in paths]}, dtype="string"
+    )
 
 
 def turned(points, degrees):
@@ -70,10 +77,20 @@ def test_a_trimmed_table_comes_back(tmp_path, points):
 
 
 def test_a_table_of_openface_is_read_as_published(tmp_path, points):
-    """Blanks before the names, other columns before and between; frames without success are left out."""
+    """Blanks before the names, other columns before and between; frames without success are left
+    out.
+    """
     success = [1, 1, 0, 1, 1, 1, 1, 0, 1, 1]
-    whole = table(points, frame=range(10), face_id=0, timestamp=np.arange(10) / 30, confidence=0.98,
-                  success=success, gaze_0_x=0.1, AU01_r=0.5)
+    whole = table(
+        points,
+        frame=range(10),
+        face_id=0,
+        timestamp=np.arange(10) / 30,
+        confidence=0.98,
+        success=success,
+        gaze_0_x=0.1,
+        AU01_r=0.5,
+    )
     whole.columns = [f" {name}" if number else name for number, name in enumerate(whole)]
     whole.to_csv(tmp_path / "a.csv", index=False)
     time, read = faces.track(tmp_path / "a.csv")
@@ -83,9 +100,13 @@ def test_a_table_of_openface_is_read_as_published(tmp_path, points):
 
 def test_of_several_people_the_one_in_most_frames_is_taken(tmp_path, points):
     """Two others in three frames each do not count, nor do cells that are empty."""
-    both = pd.concat([table(points, timestamp=np.arange(10) / 30, face_id=1),
-                      table(points[:3] + 200, timestamp=np.arange(3) / 30, face_id=0),
-                      table(points[:3] - 200, timestamp=np.arange(3) / 30, face_id=2)])
+    both = pd.concat(
+        [
+            table(points, timestamp=np.arange(10) / 30, face_id=1),
+            table(points[:3] + 200, timestamp=np.arange(3) / 30, face_id=0),
+            table(points[:3] - 200, timestamp=np.arange(3) / 30, face_id=2),
+        ]
+    )
     both.iloc[4, 20] = np.nan
     both.to_csv(tmp_path / "a.csv", index=False)
     time, read = faces.track(tmp_path / "a.csv")
@@ -106,8 +127,14 @@ def test_without_timestamps_frames_are_a_thirtieth_of_a_second_apart(tmp_path, p
         (b"\x1f\x8b\x08 broken", "it is damaged or no table"),
         (b"frame,x_0,y_0\n1,2,3\n", "134 columns are lacking, x_1 first"),
         (",".join(COLUMNS).encode() + b"\n", "no frame of it has a face"),
-        ("\n".join([",".join(COLUMNS), ",".join(["0"] * 136)]).encode(), "no frame of it has a face"),
-        ("\n".join([",".join(COLUMNS), ",".join(["x"] * 136)]).encode(), "it holds what is no number"),
+        (
+            "\n".join([",".join(COLUMNS), ",".join(["0"] * 136)]).encode(),
+            "no frame of it has a face",
+        ),
+        (
+            "\n".join([",".join(COLUMNS), ",".join(["x"] * 136)]).encode(),
+            "it holds what is no number",
+        ),
     ],
     ids=["empty", "broken", "other columns", "no rows", "all zero", "letters"],
 )
@@ -126,14 +153,18 @@ def test_what_is_no_track_is_refused_by_name(tmp_path, content, reason):
 
 @pytest.mark.parametrize("degrees", [0, 25, -70, 180])
 def test_place_size_and_roll_do_not_count(degrees):
-    """A face that is moved, enlarged and turned in the picture has the same normalised landmarks."""
+    """A face that is moved, enlarged and turned in the picture has the same normalised
+    landmarks.
+    """
     here = np.random.default_rng(0).normal(size=(3, 68, 2))
     there = 7 * turned(here, degrees) + (200, -30)
     np.testing.assert_allclose(faces.normalise(there), faces.normalise(here), atol=1e-12)
 
 
 def test_normalised_landmarks_are_centred_level_and_of_unit_size():
-    """Mean 0, root mean square distance 1, both eyes at one height, the person's right to the left."""
+    """Mean 0, root mean square distance 1, both eyes at one height, the person's right to the
+    left.
+    """
     points = faces.normalise(turned(shape(smile=1)[None], 20))[0]
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-12)
     assert np.square(points).sum(axis=1).mean() == pytest.approx(1)
@@ -147,7 +178,9 @@ def test_normalised_landmarks_are_centred_level_and_of_unit_size():
 
 
 def test_landmarks_are_resampled_from_the_first_to_the_last(tmp_path, points):
-    """Of ten frames nineteen are the ten and the means between; a clip each, in the order of the index."""
+    """Of ten frames nineteen are the ten and the means between; a clip each, in the order of the
+    index.
+    """
     for name, track in ("a", points), ("b", points[::-1]):
         table(track, timestamp=np.arange(10) / 30).to_csv(tmp_path / f"{name}.csv", index=False)
     tracks = faces.landmarks(index_of(tmp_path / "b.csv", tmp_path / "a.csv"), n_frames=19)
@@ -195,29 +228,53 @@ def test_measures_follow_what_they_are_named_after(name, moves, sign):
 
 
 def test_distances_are_those_in_the_normalised_face():
-    """Widths are distances of two points, the eyes' opening the mean of two, the rest one coordinate each."""
+    """Widths are distances of two points, the eyes' opening the mean of two, the rest one
+    coordinate each.
+    """
     points = shape(smile=0.5)
     points[54] -= (0, 5)  # the left corner of the mouth is higher
     normal = faces.normalise(points[None])[0]
-    assert measure([points], "nostrils")[0] == pytest.approx(np.linalg.norm(normal[31] - normal[35]))
+    assert measure([points], "nostrils")[0] == pytest.approx(
+        np.linalg.norm(normal[31] - normal[35])
+    )
     assert measure([points], "chin")[0] == pytest.approx(normal[8, 1] - normal[57, 1])
     assert measure([points], "mouth tilt")[0] == pytest.approx(normal[48, 1] - normal[54, 1])
     assert measure([points], "mouth tilt")[0] > 0
-    assert measure([points], "mouth width")[0] == pytest.approx(np.linalg.norm(normal[48] - normal[54]))
+    assert measure([points], "mouth width")[0] == pytest.approx(
+        np.linalg.norm(normal[48] - normal[54])
+    )
     heights = np.linalg.norm(normal[[37, 38]] - normal[[41, 40]], axis=1)
     assert measure([points], "right eye opening")[0] == pytest.approx(heights.mean())
 
 
 def test_a_mirrored_face_exchanges_right_and_left():
-    """What is named after a side changes places with the other, what goes aside changes its sign."""
-    mirror = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40,
-                   54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]  # fmt: skip
+    """What is named after a side changes places with the other, what goes aside changes its
+    sign.
+    """
+    mirror = np.r_[
+        16:-1:-1,
+        26:16:-1,
+        27:31,
+        35:30:-1,
+        45:41:-1,
+        47,
+        46,
+        39:35:-1,
+        41,
+        40,
+        54:47:-1,
+        59:54:-1,
+        64:59:-1,
+        67:64:-1,
+    ]
     points = shape(lids=0.3, smile=0.4) + np.random.default_rng(0).normal(0, 2, (68, 2))
     for name in faces.MEASURES[:23]:
         other = name.replace("right", "?").replace("left", "right").replace("?", "left")
         sign = -1 if name in ("nose aside", "chin aside", "mouth tilt") else 1
         expected = sign * measure([points], other)[0]
-        assert measure([points[mirror] * (-1, 1)], name)[0] == pytest.approx(expected, abs=1e-9), name
+        assert measure([points[mirror] * (-1, 1)], name)[0] == pytest.approx(expected, abs=1e-9), (
+            name
+        )
 
 
 def test_the_head_is_measured_apart_from_the_face():
@@ -244,17 +301,23 @@ def test_statistics_are_those_of_numpy():
 
 
 def test_velocity_is_the_way_by_the_time():
-    """A mouth that opens and closes goes twice its opening; in half the time it is twice as fast."""
+    """A mouth that opens and closes goes twice its opening; in half the time it is twice as
+    fast.
+    """
     points = np.array([shape(jaw=jaw) for jaw in (0, 0.5, 1, 0.5, 0)])
     course = measure(points, "mouth opening")
     expected = 2 * (course[2] - course[0])
     assert functional(points, "mouth opening velocity") == pytest.approx(expected, rel=1e-5)
-    assert functional(points, "mouth opening velocity", 0.5) == pytest.approx(2 * expected, rel=1e-5)
+    assert functional(points, "mouth opening velocity", 0.5) == pytest.approx(
+        2 * expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_contours_tell_courses_apart(order):
-    """A head that rolls along one cosine has half its size in that contour, and nearly nothing elsewhere."""
+    """A head that rolls along one cosine has half its size in that contour, and nearly nothing
+    elsewhere.
+    """
     angles = 5 * np.cos(np.pi * order * np.linspace(0, 1, 2001))
     points = np.array([turned(shape(), angle) for angle in angles])
     row = faces.functionals_of(np.linspace(0, 3, 2001), points)
@@ -266,17 +329,25 @@ def test_contours_tell_courses_apart(order):
 def test_names_and_values_are_as_many():
     """Every functional has one name, and no name comes twice."""
     assert len(set(faces.FUNCTIONALS)) == len(faces.FUNCTIONALS) == 8 * len(faces.MEASURES)
-    assert faces.functionals_of(np.arange(5.0), np.array([shape()] * 5)).shape == (len(faces.FUNCTIONALS),)
+    assert faces.functionals_of(np.arange(5.0), np.array([shape()] * 5)).shape == (
+        len(faces.FUNCTIONALS),
+    )
 
 
 def test_functionals_are_cached_and_all_bad_tables_named(tmp_path, points, monkeypatch):
-    """What is made is not made again; the missing, the bad and the lacking are named in one error."""
+    """What is made is not made again; the missing, the bad and the lacking are named in one
+    error.
+    """
     table(points).to_csv(tmp_path / "a.csv", index=False)
     (tmp_path / "bad.csv").write_text("x\n1\n")
     index = index_of(tmp_path / "bad.csv", None, tmp_path / "a.csv", tmp_path / "gone.csv")
     with pytest.raises(ValueError, match="3 recordings of 4 clips") as error:
         faces.functionals(index)
-    for text in ("bad.csv: 136 columns", "clip1: the clip has no landmarks", "gone.csv: no such table"):
+    for text in (
+        "bad.csv: 136 columns",
+        "clip1: the clip has no landmarks",
+        "gone.csv: no such table",
+    ):
         assert text in str(error.value)
     expected = faces.functionals_of(*faces.track(tmp_path / "a.csv"))
     monkeypatch.setattr("pathemo.faces.tracks.functionals_of", None)
@@ -285,7 +356,9 @@ def test_functionals_are_cached_and_all_bad_tables_named(tmp_path, points, monke
 
 @pytest.mark.recorded
 def test_recorded_landmarks(recorded_root):
-    """Real tracks of a dozen RAVDESS clips have finite functionals, of open and closed mouths alike."""
+    """Real tracks of a dozen RAVDESS clips have finite functionals, of open and closed mouths
+    alike.
+    """
     if not corpora.found("ravdess", recorded_root):
         pytest.skip("ravdess is not there")
     index = corpora.load("ravdess", recorded_root, complete=False)

@@ -29,7 +29,10 @@ def archive(members):
 
 def registry(files):
     """List of published files, given as name -> bytes."""
-    lines = (f"{name} sha256:{hashlib.sha256(data).hexdigest()} {len(data)}" for name, data in files.items())
+    lines = (
+        f"{name} sha256:{hashlib.sha256(data).hexdigest()} {len(data)}"
+        for name, data in files.items()
+    )
     return "\n".join(lines)
 
 
@@ -64,7 +67,9 @@ def site(tmp_path, monkeypatch):
         (tmp_path / "checksums" / f"{name}.txt").write_text(registry(files))
     site = Site(tmp_path / "site")
     site.put("download.zip", archive(SOUNDS | {"erkennung.txt": b"text"}))
-    monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(f"{site.address}/download.zip", None, ".")]})
+    monkeypatch.setattr(
+        emodb, "DOWNLOADS", {"audio": [(f"{site.address}/download.zip", None, ".")]}
+    )
     speech = archive({f"Actor_01/{SPEECH}": b"x"})
     site.put("Speech.zip", speech)
     video = archive({"Video_01/Actor_01/01-01-03-01-01-01-01.mp4": b"v"})
@@ -72,7 +77,9 @@ def site(tmp_path, monkeypatch):
     listed = [{"key": "Video_01.zip", "checksum": "md5:" + hashlib.md5(video).hexdigest()}]
     site.put("record", json.dumps({"files": listed}).encode())
     downloads = {
-        "audio": [(f"{site.address}/Speech.zip", "md5:" + hashlib.md5(speech).hexdigest(), "Speech")],
+        "audio": [
+            (f"{site.address}/Speech.zip", "md5:" + hashlib.md5(speech).hexdigest(), "Speech")
+        ],
         "video": [(f"{site.address}/Video_01.zip", f"{site.address}/record", "Video_01")],
     }
     monkeypatch.setattr(ravdess, "DOWNLOADS", downloads)
@@ -128,12 +135,17 @@ def test_a_damaged_folder_is_kept_and_named(site, root):
         (archive({"wav/03a01Fa.wav": b"1"}), r"(?s)03a02Na.wav: missing.*03a04Wa.wav: missing"),
         (archive(SOUNDS)[:-30], "not a whole .zip archive"),
         (b"<html>not today</html>", "not a whole .zip archive"),
-        (archive(SOUNDS).replace(b"wav/03a01Fa.wav", b"wav/03a01Fb.wav", 1), "not a whole .zip archive"),
+        (
+            archive(SOUNDS).replace(b"wav/03a01Fa.wav", b"wav/03a01Fb.wav", 1),
+            "not a whole .zip archive",
+        ),
     ],
     ids=["changed", "incomplete", "truncated", "a page", "headers differ"],
 )
 def test_bad_archive_is_refused(site, root, tmp_path, content, message):
-    """Nothing of an archive that is damaged, or not what was published, is left; a good one then works."""
+    """Nothing of an archive that is damaged, or not what was published, is left; a good one then
+    works.
+    """
     good = (site.folder / "download.zip").read_bytes()
     site.put("download.zip", content)
     with pytest.raises(ValueError, match=message):
@@ -164,7 +176,9 @@ def link(name, target):
     ids=lambda member: getattr(member[0], "filename", member[0]),
 )
 def test_nothing_outside_the_folder(site, root, tmp_path, member):
-    """An archive with a link, or a name that leads out of its folder, is refused by that name, whole."""
+    """An archive with a link, or a name that leads out of its folder, is refused by that name,
+    whole.
+    """
     site.put("download.zip", archive([*SOUNDS.items(), member]))
     name = getattr(member[0], "filename", member[0])
     with pytest.raises(ValueError, match="links or leads out of its folder") as error:
@@ -184,7 +198,9 @@ def test_wrong_checksum_is_refused_before_unpacking(site, root, tmp_path, name, 
 
 
 def test_parts_and_the_record_of_hashes(site, root):
-    """Video comes when asked for, by the md5 of its record; an archive's own outer folder is not doubled."""
+    """Video comes when asked for, by the md5 of its record; an archive's own outer folder is not
+    doubled.
+    """
     corpora.fetch("ravdess", root)
     assert left(root) == [f"ravdess/Speech/Actor_01/{SPEECH}"]
     corpora.fetch("ravdess", root, parts=("audio", "video"))
@@ -196,7 +212,9 @@ def test_parts_and_the_record_of_hashes(site, root):
 
 
 def test_interrupted_unpacking_goes_on(site, root, tmp_path, monkeypatch):
-    """Interrupted while unpacking, nothing bears the corpus's name; repeating needs no new download."""
+    """Interrupted while unpacking, nothing bears the corpus's name; repeating needs no new
+    download.
+    """
 
     def interrupted(members, folder):
         members.extract("wav/03a01Fa.wav", folder)
@@ -213,7 +231,9 @@ def test_interrupted_unpacking_goes_on(site, root, tmp_path, monkeypatch):
 
 
 def test_leftovers_of_a_killed_run_are_cleared(site, root):
-    """A staging folder that a killed process left is no part of the corpus, and goes with the next fetch."""
+    """A staging folder that a killed process left is no part of the corpus, and goes with the next
+    fetch.
+    """
     leftover = root / ".emodb.part" / "wav" / "03a09Fa.wav"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"x")
@@ -229,7 +249,9 @@ def test_what_is_not_there_is_named(site, root, monkeypatch):
     assert left(root) == []
 
 
-@pytest.mark.parametrize(("name", "home"), [("savee", "surrey.ac.uk"), ("enterface", "enterface.net")])
+@pytest.mark.parametrize(
+    ("name", "home"), [("savee", "surrey.ac.uk"), ("enterface", "enterface.net")]
+)
 def test_steps_are_shown(root, capsys, name, home):
     """Where nothing may be downloaded, the steps are printed, with the address and the folder."""
     assert corpora.fetch(name, root) is None
@@ -274,7 +296,9 @@ def model(request, site, monkeypatch):
 
 
 def test_a_model_is_fetched_once_and_verified(site, root, model, capsys):
-    """It comes into models/ of the data root; the second time nothing is asked for; its authors are named."""
+    """It comes into models/ of the data root; the second time nothing is asked for; its authors are
+    named.
+    """
     name, file = model
     for _ in range(2):
         assert corpora.fetch(name, root) == root / "models" / file == corpora.model(name, root)
@@ -283,7 +307,9 @@ def test_a_model_is_fetched_once_and_verified(site, root, model, capsys):
 
 
 def test_another_model_than_the_published_is_refused(site, root, model):
-    """Neither what the site sends nor what lies there is taken on trust; a missing one is told how to get."""
+    """Neither what the site sends nor what lies there is taken on trust; a missing one is told how
+    to get.
+    """
     name, file = model
     with pytest.raises(FileNotFoundError, match=f"python -m pathemo fetch {name}"):
         corpora.model(name, root)

@@ -1,4 +1,6 @@
-"""Late fusion against hand-worked cases, and that the nested way never learns from what it decides."""
+"""Late fusion against hand-worked cases, and that the nested way never learns from what it
+decides.
+"""
 
 import numpy as np
 import pandas as pd
@@ -19,19 +21,25 @@ def dirichlet(*shape, seed=0):
 def ring(n_folds=4, n_clips=24):
     """Folds of equal size, clip i in fold i modulo n_folds."""
     clips = np.arange(n_clips)
-    return [Fold(str(k), clips[clips % n_folds != k], clips[clips % n_folds == k]) for k in range(n_folds)]
+    return [
+        Fold(str(k), clips[clips % n_folds != k], clips[clips % n_folds == k])
+        for k in range(n_folds)
+    ]
 
 
 def test_two_classes_worked_by_hand():
-    """With one modality and two classes the fused log-odds are w (p1 - p0) + b, and w meets its condition.
+    """With one modality and two classes the fused log-odds are w (p1 - p0) + b, and w meets its
+    condition.
 
-    For posteriors +-d around 1/2 of a balanced pair, b = 0 and w solves 2 d sigmoid(-2 d w) * n = w / 2: the
-    derivative of the regularised loss (C = 1) by the one direction (-1, 1) that the data span.
-    """
+    For posteriors +-d around 1/2 of a balanced pair, b = 0 and w solves 2 d sigmoid(-2 d w) * n = w
+    / 2: the derivative of the regularised loss (C = 1) by the one direction (-1, 1) that the data
+    span."""
     d, n = 0.4, 10
     posteriors = np.array([[0.5 + d, 0.5 - d], [0.5 - d, 0.5 + d]] * (n // 2))
     fused = fusion.late_fusion([posteriors], [0, 1] * (n // 2), [posteriors[:2]])
-    z = np.log(fused[1, 1] / fused[1, 0])  # the log-odds at distance d: z = 2 d w, w for each column
+    z = np.log(
+        fused[1, 1] / fused[1, 0]
+    )  # the log-odds at distance d: z = 2 d w, w for each column
     assert fused[0] == pytest.approx(fused[1][::-1], abs=1e-6)
     assert n * d / (1 + np.exp(z)) == pytest.approx(z / (2 * d), rel=1e-3)
 
@@ -45,7 +53,9 @@ def test_is_logistic_regression_on_the_concatenation():
 
 
 def test_a_missing_modality_is_left_out_of_the_decision():
-    """Clips without a face are decided by sound alone, as learned from all clips that have sound."""
+    """Clips without a face are decided by sound alone, as learned from all clips that have
+    sound.
+    """
     sound, face, truth = dirichlet(30), dirichlet(30, seed=1), np.tile([0, 1, 2], 10)
     face[:5] = np.nan
     fused = fusion.late_fusion([sound, face], truth, [sound, face])
@@ -56,7 +66,10 @@ def test_a_missing_modality_is_left_out_of_the_decision():
 
 def test_a_clip_without_any_modality_gets_the_shares_of_the_emotions():
     """Nothing is known of it but how frequent each emotion is."""
-    posteriors, truth = np.tile([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]], (1, 1)), [0, 1, 0, 0]
+    posteriors, truth = (
+        np.tile([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]], (1, 1)),
+        [0, 1, 0, 0],
+    )
     np.testing.assert_allclose(fusion.late_fusion([posteriors], truth, [LACKING]), [[0.75, 0.25]])
 
 
@@ -77,7 +90,9 @@ def test_what_does_not_fit_is_refused(modalities, message):
 
 
 def test_product_worked_by_hand():
-    """0.8 * 0.6 against 0.2 * 0.4, scaled to 1; what is lacking changes nothing; none at all: 1 / K."""
+    """0.8 * 0.6 against 0.2 * 0.4, scaled to 1; what is lacking changes nothing; none at all: 1 /
+    K.
+    """
     one, other = np.array([[0.8, 0.2]]), np.array([[0.6, 0.4]])
     np.testing.assert_allclose(fusion.product([one, other]), [[0.48 / 0.56, 0.08 / 0.56]])
     np.testing.assert_allclose(fusion.product([one, LACKING]), one)
@@ -88,7 +103,16 @@ def test_parts_leave_out_each_fold_and_each_neighbouring_pair():
     """As many parts again as folds; the last pair closes the ring."""
     folds = ring()
     made = fusion.parts(folds)
-    assert [part.name for part in made] == ["0", "1", "2", "3", "0 and 1", "1 and 2", "2 and 3", "3 and 0"]
+    assert [part.name for part in made] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "0 and 1",
+        "1 and 2",
+        "2 and 3",
+        "3 and 0",
+    ]
     for part in made:
         left_out = sorted({int(k) for k in part.name.split(" and ")})
         assert sorted(set(np.arange(24) % 4) - set(part.train % 4)) == left_out
@@ -96,10 +120,14 @@ def test_parts_leave_out_each_fold_and_each_neighbouring_pair():
 
 
 def test_out_of_fold_posteriors_come_from_what_saw_neither_fold():
-    """For every fold and clip that a regression learns from: the part left out the fold and the clip's."""
+    """For every fold and clip that a regression learns from: the part left out the fold and the
+    clip's.
+    """
     folds = ring()
     parts = fusion.parts(folds)
-    posteriors = np.array([[[[number]] * 24 for number in range(len(parts))]], float)  # (1, 8, 24, 1)
+    posteriors = np.array(
+        [[[[number]] * 24 for number in range(len(parts))]], float
+    )  # (1, 8, 24, 1)
     for number, fold in enumerate(folds):
         clips, made_by = fusion.known(posteriors, folds, number, way="nested")
         assert len(np.unique(clips)) == 12 and not set(clips) & set(fold.test)
@@ -111,7 +139,9 @@ def test_out_of_fold_posteriors_come_from_what_saw_neither_fold():
 
 
 def test_overfitted_modality_deceives_the_in_sample_way_alone():
-    """One modality knows its training clips by heart and nothing else; nested fusion leaves it aside."""
+    """One modality knows its training clips by heart and nothing else; nested fusion leaves it
+    aside.
+    """
     folds, rng = ring(4, 240), np.random.default_rng(0)
     truth = rng.integers(0, 3, 240)
     parts, sure = fusion.parts(folds), np.eye(3) * 0.97 + 0.01
@@ -129,7 +159,9 @@ def test_overfitted_modality_deceives_the_in_sample_way_alone():
 
 
 def test_one_seed_is_fused_with_each_of_several():
-    """A rival without seeds is repeated; each clip's posterior is the one when its fold was tested."""
+    """A rival without seeds is repeated; each clip's posterior is the one when its fold was
+    tested.
+    """
     folds = ring()
     several, single, truth = dirichlet(3, 8, 24), dirichlet(1, 8, 24, seed=1), np.tile([0, 1, 2], 8)
     fused = fusion.fuse([several, single], truth, folds)
@@ -142,11 +174,15 @@ def test_one_seed_is_fused_with_each_of_several():
 
 
 def test_table_is_the_mean_of_folds_as_the_paper_computes_it():
-    """Folds of 3 and 1 clips, 2 of 3 and 1 of 1 right: (2/3 + 1) / 2, and 1.96 sqrt(p (1 - p) / 4) beside."""
+    """Folds of 3 and 1 clips, 2 of 3 and 1 of 1 right: (2/3 + 1) / 2, and 1.96 sqrt(p (1 - p) / 4)
+    beside.
+    """
     key = dict(protocol="toy", target="t", corpus_version="v", seed=0)
-    rows = [metrics.score_rows(["a", "a", "b"], ["a", "b", "b"], ["x", "x", "y"], fold="1", **key),
-            metrics.score_rows(["a"], ["a"], ["z"], fold="2", **key),
-            metrics.pooled_rows(["a", "a", "b", "a"], ["a", "b", "b", "a"], **key)]  # fmt: skip
+    rows = [
+        metrics.score_rows(["a", "a", "b"], ["a", "b", "b"], ["x", "x", "y"], fold="1", **key),
+        metrics.score_rows(["a"], ["a"], ["z"], fold="2", **key),
+        metrics.pooled_rows(["a", "a", "b", "a"], ["a", "b", "b", "a"], **key),
+    ]
     [row] = fusion.table(pd.concat(rows, ignore_index=True)).to_dict("records")
     p = 5 / 6
     assert row["accuracy"] == pytest.approx(100 * p, abs=0.05)

@@ -24,7 +24,9 @@ def test_log_mels_are_the_loudest_stretch_of_each_clip(index):
     images = inputs.log_mels(index, 40, **settings)
     assert images.shape == (16, 32, 40) and images.dtype == np.float32 and images.flags.c_contiguous
     y = speech.decode(index["audio"][3], sampling_rate=16000)
-    level = nets.loudest(speech.log_mel(y, sampling_rate=16000, n_mels=32, window=0.05, hop=0.04), 40)
+    level = nets.loudest(
+        speech.log_mel(y, sampling_rate=16000, n_mels=32, window=0.05, hop=0.04), 40
+    )
     np.testing.assert_allclose(images[3], level - level.mean(), atol=1e-4)
     np.testing.assert_array_equal(inputs.log_mels(index, 40, **settings), images)
 
@@ -40,7 +42,9 @@ def test_sequences_are_measures_beside_the_features(index):
 
 
 def test_speaker_normalised_values_are_scaled_within_each_speaker(index):
-    """Mean 0 and spread 1 over all moments of a speaker's clips; another speaker's clips change nothing."""
+    """Mean 0 and spread 1 over all moments of a speaker's clips; another speaker's clips change
+    nothing.
+    """
     settings = dict(inputs="speaker-normalised", n_mels=32, window=0.05, hop=0.04, n_jobs=1)
     images = inputs.log_mels(index, 40, **settings)
     for speaker, of_speaker in index.groupby("speaker"):

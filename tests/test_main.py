@@ -30,9 +30,11 @@ def test_each_command_has_help(capsys):
 
 def test_help_is_light():
     """The help starts without loading torch, pandas or papermill."""
-    code = ("import runpy, sys\nsys.argv = ['pathemo', '-h']\n"
-            "try:\n    runpy.run_module('pathemo', run_name='__main__')\nexcept SystemExit:\n    pass\n"
-            "print(sorted({'torch', 'pandas', 'papermill'} & set(sys.modules)))")
+    code = (
+        "import runpy, sys\nsys.argv = ['pathemo', '-h']\n"
+        "try:\n    runpy.run_module('pathemo', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'pandas', 'papermill'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -41,7 +43,9 @@ def test_run_passes_its_options_on(monkeypatch, capsys, tmp_path):
     """`run PROFILE --only NB --force` calls `runner.run` with them and says what to open."""
     calls = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "run", lambda *names, **given: calls.append((names, given)) or "index.html")
+    monkeypatch.setattr(
+        runner, "run", lambda *names, **given: calls.append((names, given)) or "index.html"
+    )
     assert main(["run", "paper", "--only", "01_data_preparation", "--force"]) is None
     assert calls == [(("paper",), {"only": "01_data_preparation", "force": True})]
     assert "index.html" in capsys.readouterr().out
@@ -80,6 +84,7 @@ def test_corpora_shows_what_is_there_and_the_next_step(capsys, synthetic_root, t
 )
 def test_an_error_is_one_message(monkeypatch, capsys, error, status, message):
     """What goes wrong is said in one message, without a traceback, and the exit status tells it."""
+
     def fail(*_, **__):
         raise error
 
@@ -89,7 +94,8 @@ def test_an_error_is_one_message(monkeypatch, capsys, error, status, message):
 
 
 def test_lab_opens_the_start_page_with_this_python(monkeypatch, tmp_path):
-    """`lab` starts JupyterLab of this environment at notebooks/START.md, with one thread unless told so.
+    """`lab` starts JupyterLab of this environment at notebooks/START.md, with one thread unless
+    told so.
 
     Further options are handed on, another start page among them.
     """
@@ -113,20 +119,38 @@ def test_lab_opens_the_start_page_with_this_python(monkeypatch, tmp_path):
 
 
 def test_lab_shows_the_start_page(tmp_path):
-    """The server, started by the command, leads to START.md, serves it, and shows Markdown as a page."""
+    """The server, started by the command, leads to START.md, serves it, and shows Markdown as a
+    page.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--ServerApp.port={port}",
-               "--ServerApp.port_retries=0", "--IdentityProvider.token=secret"]  # fmt: skip
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=secret",
+    ]
     command = [sys.executable, "-m", "pathemo", "lab", *options]
-    own = {"HOME": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    own = {
+        "HOME": str(tmp_path),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path),
+        "JUPYTER_CONFIG_DIR": str(tmp_path),
+    }
     process = subprocess.Popen(
-        command, cwd=PROJECT, env=os.environ | own, start_new_session=True, stderr=subprocess.DEVNULL
+        command,
+        cwd=PROJECT,
+        env=os.environ | own,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
     )
 
     def get(path):
-        answer = requests.get(f"http://127.0.0.1:{port}/{path}", params={"token": "secret"}, timeout=60)
+        answer = requests.get(
+            f"http://127.0.0.1:{port}/{path}", params={"token": "secret"}, timeout=60
+        )
         answer.raise_for_status()
         return answer
 
@@ -149,13 +173,19 @@ def test_lab_shows_the_start_page(tmp_path):
 
 
 def test_the_start_page_names_every_notebook_and_its_question():
-    """START.md has a line a notebook, in order, with the sentence that its section Question begins with."""
+    """START.md has a line a notebook, in order, with the sentence that its section Question begins
+    with.
+    """
     page = (PROJECT / "notebooks" / "START.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| \[(\w+)\]\((.+?)\) \| (.+?) \|", page, re.MULTILINE)
     notebooks = sorted((PROJECT / "notebooks").glob("*.ipynb"))
     asked = [runner._headline(nbformat.read(path, as_version=4))["question"] for path in notebooks]
-    assert lines == [(n.stem, n.name, " ".join(q.split())) for n, q in zip(notebooks, asked, strict=True)]
-    assert all((PROJECT / "notebooks" / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", page))
+    assert lines == [
+        (n.stem, n.name, " ".join(q.split())) for n, q in zip(notebooks, asked, strict=True)
+    ]
+    assert all(
+        (PROJECT / "notebooks" / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", page)
+    )
 
 
 def test_an_unknown_option_is_refused(capsys):

@@ -1,4 +1,6 @@
-"""Layers of modules: each kind is the plain layer of torch, module by module, and so are its gradients."""
+"""Layers of modules: each kind is the plain layer of torch, module by module, and so are its
+gradients.
+"""
 
 import pytest
 import torch
@@ -46,11 +48,15 @@ def shape_of(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stacked_modules_are_plain_layers(kind):
-    """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one of them."""
+    """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one of
+    them.
+    """
     x, weights = numbers(kind, shape_of(kind))
     outputs = kind.forward(kind.rows(x), side_by_side(weights))
     assert outputs.shape == (R, B, *kind.shape[:-1], N, kind.width)
-    torch.testing.assert_close(outputs, plain(kind, shape_of(kind), x, weights), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        outputs, plain(kind, shape_of(kind), x, weights), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,7 +73,9 @@ def test_gradients_equal_autograd(kind):
         torch.testing.assert_close(upstream, by_x[..., :-1], rtol=1e-4, atol=1e-4)
         target = side_by_side(torch.ones_like(weights))
         kind.accumulate(target, delta, kind.rows(x), beta=0.5, alpha=-2.0)
-    torch.testing.assert_close(apart(target, kind.width), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        apart(target, kind.width), 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_even_kernels_are_refused():

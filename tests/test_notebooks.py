@@ -13,7 +13,13 @@ import yaml
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 HEADINGS = ["Question", "Parameters", "Setup", "Data", "Method", "Results", "Check", "Provenance"]
-TAGS = {"parameters", "keep_output", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
+TAGS = {
+    "parameters",
+    "keep_output",
+    "nbval-check-output",
+    "nbval-ignore-output",
+    "raises-exception",
+}
 ABSOLUTE = re.compile(r"(?<![\w.:/~])/(home|root|tmp|usr|Users|mnt|opt|var|work)/|[A-Z]:\\\\")
 
 
@@ -45,7 +51,9 @@ def test_the_eight_headings(notebook):
 
 
 def test_one_cell_of_parameters(notebook):
-    """One cell is tagged parameters: lines `name = literal  # meaning`, data synthetic by default."""
+    """One cell is tagged parameters: lines `name = literal  # meaning`, data synthetic by
+    default.
+    """
     [cell] = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     for line in cell.source.splitlines():
         assert re.fullmatch(r"[a-z]\w* = .+?  # .+", line), line
@@ -67,7 +75,9 @@ def test_a_notebook_tells_and_the_module_does(code):
 def test_words_before_code(notebook):
     """At least 5 words of prose for a line of code."""
     words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
-    lines = sum(len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code")
+    lines = sum(
+        len(cell.source.splitlines()) for cell in notebook.cells if cell.cell_type == "code"
+    )
     assert words >= 5 * lines
 
 
@@ -81,7 +91,9 @@ def test_nothing_of_this_machine(notebook):
 
 
 def test_rows_and_figures_go_through_the_report(code):
-    """Rows are saved once; figures are shown and saved by `report.save_figure` alone, with a description."""
+    """Rows are saved once; figures are shown and saved by `report.save_figure` alone, with a
+    description.
+    """
     source = "\n".join(cell.source for cell in code)
     assert source.count("save_rows(") <= 1
     assert ".savefig(" not in source
@@ -123,7 +135,9 @@ def test_ends_with_provenance(notebook):
 
 
 def test_kernel(notebook):
-    """The kernel is python3, the one of the environment, whatever its name on the author's machine."""
+    """The kernel is python3, the one of the environment, whatever its name on the author's
+    machine.
+    """
     assert notebook.metadata.kernelspec.name == "python3"
 
 
@@ -137,11 +151,14 @@ def test_profiles_run_every_notebook_in_order(profile):
     assert settings["data"] == {"quick": "synthetic", "paper": "recorded"}[profile]
 
 
-@pytest.mark.parametrize(("name", "found", "needs"), [
-    ("02_single_domain_baselines", [], "it needs one of"),
-    ("04_audio_multi_source_transfer", ["savee", "emodb"], None),
-    ("05_fine_tuning_comparison", ["savee"], "it needs two of"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "found", "needs"),
+    [
+        ("02_single_domain_baselines", [], "it needs one of"),
+        ("04_audio_multi_source_transfer", ["savee", "emodb"], None),
+        ("05_fine_tuning_comparison", ["savee"], "it needs two of"),
+    ],
+)
 def test_with_few_corpora_a_notebook_runs_or_says_what_it_needs(
     name, found, needs, synthetic_root, tmp_path, monkeypatch
 ):

@@ -24,7 +24,9 @@ N, D, K = 60, 11, 3
 def data(d=D):
     generator = np.random.default_rng(0)
     labels = np.arange(N) % K
-    features = generator.standard_normal((N, d)) + 1.5 * np.eye(K)[labels] @ generator.standard_normal((K, d))
+    features = generator.standard_normal((N, d)) + 1.5 * np.eye(K)[
+        labels
+    ] @ generator.standard_normal((K, d))
     return features.astype(np.float32), labels
 
 
@@ -33,10 +35,15 @@ def stack(seeds=(0, 1, 2), rows=None, **shape):
     inputs = shape.pop("inputs", D)
     features, labels = data(np.prod(inputs))
     rows = [np.arange(N)] * len(seeds) if rows is None else rows
-    net = PathNet(inputs, seeds=seeds, **dict(dict(n_layers=3, n_modules=6, n_active=2, width=5), **shape))
+    net = PathNet(
+        inputs, seeds=seeds, **dict(dict(n_layers=3, n_modules=6, n_active=2, width=5), **shape)
+    )
     net.add_head("a", K)
     paths = np.stack(
-        [[np.random.default_rng(s).permutation(net.n_modules)[: net.n_active]] * net.n_layers for s in seeds]
+        [
+            [np.random.default_rng(s).permutation(net.n_modules)[: net.n_active]] * net.n_layers
+            for s in seeds
+        ]
     )
     return net, Examples(features, labels, rows), paths
 
@@ -88,7 +95,9 @@ def test_the_output_depends_on_the_path_only():
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_training_touches_only_unfrozen_active_modules(optimiser):
-    """Frozen modules and modules off the path stay as they were, to the bit; the others all learn."""
+    """Frozen modules and modules off the path stay as they were, to the bit; the others all
+    learn.
+    """
     net, examples, paths = stack()
     net.freeze(paths[:, :, :1])
     before = [layer.clone() for layer in net.layers]
@@ -100,7 +109,9 @@ def test_training_touches_only_unfrozen_active_modules(optimiser):
 
 
 def test_frozen_modules_take_part_in_the_forward_pass():
-    """Freezing changes no prediction, and a frozen path still carries the gradient to what lies before it."""
+    """Freezing changes no prediction, and a frozen path still carries the gradient to what lies
+    before it.
+    """
     net, examples, paths = stack()
     before = np.stack(net.predict("a", paths, examples))
     net.frozen[:, 1:] = True
@@ -112,14 +123,18 @@ def test_frozen_modules_take_part_in_the_forward_pass():
 
 @pytest.mark.parametrize("inputs", [D, (1, 6, 5)])
 def test_held_modules_are_frozen_ones(inputs):
-    """Training that is told of the frozen first modules of all paths gives what it does when it is not."""
+    """Training that is told of the frozen first modules of all paths gives what it does when it is
+    not.
+    """
     net, examples, paths = stack(inputs=inputs, n_active=3)
     net.freeze(paths[:, :, :2])
     net.freeze(paths[:1, 1:])
     twin, before = net.repeat([0, 1, 2]), [layer.clone() for layer in net.layers]
     net.generators = twin.repeat([0, 1, 2]).generators
     told = net.train("a", paths, examples, steps=10, dropout=0.25, n_held=2)
-    np.testing.assert_allclose(told, twin.train("a", paths, examples, steps=10, dropout=0.25), rtol=1e-4)
+    np.testing.assert_allclose(
+        told, twin.train("a", paths, examples, steps=10, dropout=0.25), rtol=1e-4
+    )
     for layer in range(3):
         torch.testing.assert_close(net.layers[layer], twin.layers[layer], rtol=1e-3, atol=1e-4)
         assert (net.layers[layer] == before[layer])[net.frozen[:, layer]].all()
@@ -150,7 +165,9 @@ def test_repeat_copies_and_separates():
     """Copies start equal, have streams of their own, and leave the original alone."""
     net, examples, paths = stack(seeds=[0, 1])
     copies = net.repeat([10, 11, 12, 13])
-    assert (copies.layers[0][1] == net.layers[0][0]).all() and (copies.layers[0][2] == net.layers[0][1]).all()
+    assert (copies.layers[0][1] == net.layers[0][0]).all() and (
+        copies.layers[0][2] == net.layers[0][1]
+    ).all()
     before = net.layers[0].clone()
     wide = Examples(*data(), [np.arange(N)] * 4)
     copies.train("a", paths.repeat(2, axis=0), wide, steps=3)
@@ -175,7 +192,9 @@ def evolved(seeds, rows, shape=(), fitness="train", **options):
     """A stack of these seeds after an evolution with a source before it, and what it predicts."""
     shape = dict(shape)
     features, labels = data(d=np.prod(shape.get("inputs", D)))
-    net = PathNet(shape.pop("inputs", D), seeds=seeds, **{**dict(n_modules=6, n_active=2, width=5), **shape})
+    net = PathNet(
+        shape.pop("inputs", D), seeds=seeds, **{**dict(n_modules=6, n_active=2, width=5), **shape}
+    )
     examples = Examples(features, labels, rows)
     brief = dict(generations=4, population_size=4, minibatches=4, fitness=fitness)
     brief["development"] = [r[:: 1 + r[0] % 3] for r in rows] if fitness == "dev" else None
@@ -196,7 +215,9 @@ def evolved(seeds, rows, shape=(), fitness="train", **options):
     chunk=st.sampled_from([1, 1e4, 1e9]),
 )
 def test_stacked_equals_alone(members, shape, training, fitness, chunk):
-    """A replica's paths, history, weights and posteriors depend neither on R nor on its neighbours."""
+    """A replica's paths, history, weights and posteriors depend neither on R nor on its
+    neighbours.
+    """
 
     def run(chosen):
         rows = [np.arange(6 * m, N) for m in chosen]
@@ -216,7 +237,9 @@ def test_stacked_equals_alone(members, shape, training, fitness, chunk):
 
 
 def test_replicas_in_different_states_share_a_stack():
-    """One replica with a frozen path, one fresh, one wholly frozen: each trains as it does alone."""
+    """One replica with a frozen path, one fresh, one wholly frozen: each trains as it does
+    alone.
+    """
     seeds = [0, 1, 2]
 
     def trained(members):
@@ -239,7 +262,9 @@ def test_replicas_in_different_states_share_a_stack():
 
 
 def test_noise_reaches_inputs_and_stays_within_bounds(monkeypatch):
-    """Salt and pepper replaces the share asked for by extremes of the replica's rows; Gaussian noise adds."""
+    """Salt and pepper replaces the share asked for by extremes of the replica's rows; Gaussian
+    noise adds.
+    """
     net, examples, paths = stack()
     seen = []
     step = Episode.step
@@ -275,7 +300,9 @@ def test_a_loss_that_is_not_finite_stops_that_replica_only():
     assert np.isnan(accuracy).tolist() == np.isnan(loss).tolist() == [False, True, False]
     assert list(net.stopped) == [1]
     for now, old, other in zip(net.layers, before, twin.layers, strict=True):
-        assert (now[1] == old[1]).all() and (now[0] == other[0]).all() and (now[2] == other[2]).all()
+        assert (
+            (now[1] == old[1]).all() and (now[0] == other[0]).all() and (now[2] == other[2]).all()
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # named once
         net.train("a", paths, examples, steps=5)
@@ -331,16 +358,22 @@ print((peak() - before) / formula)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak")
 def test_peak_memory_is_near_the_formula():
     """Beside weights and scaled inputs, training takes less than half as much again."""
-    told = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
+    )
     assert 0.5 < float(told.stdout) < 1.5
 
 
 def test_many_rows_are_predicted_in_parts(monkeypatch):
-    """Posteriors do not depend on how many rows are predicted at once, nor on how many others have."""
+    """Posteriors do not depend on how many rows are predicted at once, nor on how many others
+    have.
+    """
     net, examples, paths = stack()
     rows = [np.arange(N), np.arange(7), np.arange(3, 40)]
     whole = net.predict("a", paths, examples, rows)
     monkeypatch.setattr("pathemo.pathnet.ROWS", 16)
-    for at_once, in_parts, own in zip(whole, net.predict("a", paths, examples, rows), rows, strict=True):
+    for at_once, in_parts, own in zip(
+        whole, net.predict("a", paths, examples, rows), rows, strict=True
+    ):
         assert len(at_once) == len(own)
         np.testing.assert_allclose(in_parts, at_once, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,6 @@
-"""Plots: each returns the axes it was given and draws what its data say; nothing is shown or left open."""
+"""Plots: each returns the axes it was given and draws what its data say; nothing is shown or left
+open.
+"""
 
 import ipywidgets
 import matplotlib as mpl
@@ -18,30 +20,68 @@ POPULATIONS = np.array([[PATH, PATH[::-1]], [PATH, PATH]])  # 2 generations of 2
 def rows(protocols=("from_scratch", "pathnet"), n_speakers=4, target="savee"):
     """UAR rows 0.50, 0.51, ... by protocol, speaker and seed."""
     values = iter(np.arange(50, 100) / 100)
-    return pd.concat([
-        metrics.score_rows(["fear"], ["fear"], [f"{speaker:02d}"], protocol=protocol, target=target,
-                           corpus_version="v", fold="1", seed=seed).assign(value=next(values))
-        for protocol in protocols for speaker in range(n_speakers) for seed in range(2)], ignore_index=True)
+    return pd.concat(
+        [
+            metrics.score_rows(
+                ["fear"],
+                ["fear"],
+                [f"{speaker:02d}"],
+                protocol=protocol,
+                target=target,
+                corpus_version="v",
+                fold="1",
+                seed=seed,
+            ).assign(value=next(values))
+            for protocol in protocols
+            for speaker in range(n_speakers)
+            for seed in range(2)
+        ],
+        ignore_index=True,
+    )
 
 
 def differences():
-    return pd.DataFrame({"source": ["emodb+savee", "emodb", "savee"], "target": ["ravdess", "savee", "emodb"],
-                         "difference": [0.031, -0.02, 0.005], "low": [0.01, -0.05, -0.1],
-                         "high": [0.05, 0.01, 0.1]})
+    return pd.DataFrame(
+        {
+            "source": ["emodb+savee", "emodb", "savee"],
+            "target": ["ravdess", "savee", "emodb"],
+            "difference": [0.031, -0.02, 0.005],
+            "low": [0.01, -0.05, -0.1],
+            "high": [0.05, 0.01, 0.1],
+        }
+    )
 
 
 DRAWINGS = {
     "path": lambda ax: plots.plot_path(PATH, n_modules=5, frozen=FROZEN, ax=ax),
     "population": lambda ax: plots.plot_population([PATH, PATH[::-1]], n_modules=5, ax=ax),
     "fitness": lambda ax: plots.plot_fitness(
-        pd.DataFrame({"generation": [0, 0, 1, 1], "replica": [0, 1, 0, 1],
-                      "fitness_first": [0.1, 0.3, 0.8, 0.6], "fitness_second": [0.2, 0.4, 0.5, 0.5]}), ax=ax),
+        pd.DataFrame(
+            {
+                "generation": [0, 0, 1, 1],
+                "replica": [0, 1, 0, 1],
+                "fitness_first": [0.1, 0.3, 0.8, 0.6],
+                "fitness_second": [0.2, 0.4, 0.5, 0.5],
+            }
+        ),
+        ax=ax,
+    ),
     "module_use": lambda ax: plots.plot_module_use(POPULATIONS, n_modules=5, frozen=FROZEN, ax=ax),
     "reuse": lambda ax: plots.plot_reuse(
-        pd.DataFrame({"generation": [0, 0, 1, 1], "replica": [0, 1, 0, 1],
-                      "frozen_share": [0.0, 0.5, 0.5, 1.0]}), chance=0.3, ax=ax),
+        pd.DataFrame(
+            {
+                "generation": [0, 0, 1, 1],
+                "replica": [0, 1, 0, 1],
+                "frozen_share": [0.0, 0.5, 0.5, 1.0],
+            }
+        ),
+        chance=0.3,
+        ax=ax,
+    ),
     "confusion": lambda ax: plots.plot_confusion(
-        metrics.confusion(["anger", "fear", "fear", "fear"], ["anger", "anger", "fear", "sadness"]), ax=ax),
+        metrics.confusion(["anger", "fear", "fear", "fear"], ["anger", "anger", "fear", "sadness"]),
+        ax=ax,
+    ),
     "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
     "transfer": lambda ax: plots.plot_transfer_matrix(differences(), ax=ax),
 }
@@ -92,14 +132,23 @@ def test_path_shows_active_and_frozen_modules():
     ax = drawn("path")
     assert len(collection(ax, "modules").get_offsets()) == 15
     active, frozen = collection(ax, "on the path"), collection(ax, "frozen")
-    assert sorted(map(tuple, active.get_offsets())) == [(0, 0), (0, 3), (4, 1), (4, 2), (8, 2), (8, 4)]
+    assert sorted(map(tuple, active.get_offsets())) == [
+        (0, 0),
+        (0, 3),
+        (4, 1),
+        (4, 2),
+        (8, 2),
+        (8, 4),
+    ]
     assert sorted(map(tuple, frozen.get_offsets())) == [(0, 0), (4, 1), (8, 2)]
     assert len(active.get_facecolor()) == 0
     assert to_hex(frozen.get_facecolor()[0]) == plots.FROZEN_COLOR.lower()
 
 
 def test_path_links_all_active_modules_of_successive_layers():
-    """Two active modules a layer: 2 links from the input, 4 and 4 between the layers, 2 to the head."""
+    """Two active modules a layer: 2 links from the input, 4 and 4 between the layers, 2 to the
+    head.
+    """
     ax = drawn("path")
     links = collection(ax, "links").get_paths()
     assert len(links) == 2 + 4 + 4 + 2
@@ -117,7 +166,9 @@ def test_nothing_frozen_is_not_explained():
 def test_population_width_is_the_share_of_paths():
     """A link of both of two paths is drawn twice as wide as a link of one."""
     ax = plots.plot_population([[[0], [1]], [[0], [2]]], n_modules=3)
-    widths = collection(ax, "links").get_linewidths()  # input to 0, 0 to 1, 0 to 2, 1 to head, 2 to head
+    widths = collection(
+        ax, "links"
+    ).get_linewidths()  # input to 0, 0 to 1, 0 to 2, 1 to head, 2 to head
     np.testing.assert_allclose(widths / widths[0], [1, 0.5, 0.5, 0.5, 0.5])
     assert sorted(map(tuple, collection(ax, "used").get_offsets())) == [(0, 0), (4, 1), (4, 2)]
 
@@ -141,7 +192,9 @@ def test_reuse_is_the_mean_share_beside_chance():
 def test_the_slider_steps_through_all_generations(monkeypatch):
     """It runs from the first population to the last, and draws the one that it stands at."""
     made, shown = {}, []
-    monkeypatch.setattr(ipywidgets, "interact", lambda show, **sliders: made.update(sliders, show=show))
+    monkeypatch.setattr(
+        ipywidgets, "interact", lambda show, **sliders: made.update(sliders, show=show)
+    )
     monkeypatch.setattr(plots, "plot_population", lambda paths, **_: shown.append(paths))
     monkeypatch.setattr(plt, "show", lambda: None)
     plots.browse_populations(POPULATIONS, n_modules=5)
@@ -156,19 +209,27 @@ def test_fitness_is_the_mean_of_the_winners():
 
 
 def test_confusion_prints_row_percents_and_clips():
-    """Each row of the truth is in whole percents with its clips; an emotion never true stays blank."""
+    """Each row of the truth is in whole percents with its clips; an emotion never true stays
+    blank.
+    """
     ax = drawn("confusion")
     assert texts(ax) == ["100", "0", "0", "33", "33", "33", "1", "0", "0", "1", "1", "1"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["anger", "fear", "sadness"]
 
 
 def test_comparison_shows_speakers_mean_and_chance():
-    """Four speakers a protocol as seed means, joined by a line each; mean as of the summary; chance line."""
+    """Four speakers a protocol as seed means, joined by a line each; mean as of the summary; chance
+    line.
+    """
     ax = drawn("comparison")
     dots = [artist.get_offsets() for artist in ax.collections if len(artist.get_offsets()) == 4]
     np.testing.assert_allclose(dots[0], [[0, 0.505], [0, 0.525], [0, 0.545], [0, 0.565]])
     np.testing.assert_allclose(dots[1][:, 0], 1)
-    joined = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_zorder() == 1]
+    joined = [
+        line.get_ydata()
+        for line in ax.lines
+        if len(line.get_xdata()) == 2 and line.get_zorder() == 1
+    ]
     np.testing.assert_allclose(joined[0], [0.505, 0.585])
     assert len(joined) == 4
     assert "53.5" in texts(ax)
@@ -177,22 +238,31 @@ def test_comparison_shows_speakers_mean_and_chance():
 
 
 def test_comparison_keeps_colours_markers_and_order():
-    """Protocols stand in their order and colours, whatever the order of rows; a corpus has its marker."""
+    """Protocols stand in their order and colours, whatever the order of rows; a corpus has its
+    marker.
+    """
     ax = plots.plot_comparison(rows(("pathnet", "svm"), target="emodb"), chance=1 / 7)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["svm", "pathnet"]
     dots = [artist for artist in ax.collections if len(artist.get_offsets()) == 4]
     assert [to_hex(artist.get_facecolor()[0]) for artist in dots] == [
-        plots.PROTOCOL_COLORS[protocol].lower() for protocol in ("svm", "pathnet")]
+        plots.PROTOCOL_COLORS[protocol].lower() for protocol in ("svm", "pathnet")
+    ]
     circle = mpl.markers.MarkerStyle(plots.CORPUS_MARKERS["emodb"])
-    np.testing.assert_allclose(dots[0].get_paths()[0].vertices,
-                               circle.get_path().transformed(circle.get_transform()).vertices)
+    np.testing.assert_allclose(
+        dots[0].get_paths()[0].vertices,
+        circle.get_path().transformed(circle.get_transform()).vertices,
+    )
 
 
 def test_comparison_says_what_was_not_run():
     """A protocol without a value keeps its place and is marked."""
     missing = metrics.not_run_rows("savee not found", protocol="fine_tune", target="savee")
     ax = plots.plot_comparison(pd.concat([rows(), missing], ignore_index=True), chance=1 / 7)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["from\nscratch", "fine tune", "pathnet"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == [
+        "from\nscratch",
+        "fine tune",
+        "pathnet",
+    ]
     assert "not run" in texts(ax)
 
 
@@ -203,7 +273,9 @@ def test_colours_and_markers_are_distinct():
 
 
 def test_transfer_matrix_prints_gains_in_points():
-    """A cell holds gain and interval in points; single sources come first, what was not run stays blank."""
+    """A cell holds gain and interval in points; single sources come first, what was not run stays
+    blank.
+    """
     ax = drawn("transfer")
     assert texts(ax) == ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+3.1\n[1.0, 5.0]"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["emodb", "savee", "emodb+savee"]
@@ -218,22 +290,36 @@ def test_panels_are_a_grid_of_the_size_asked_for():
 
 
 def test_learning_curve_goes_from_few_speakers_to_all():
-    """A point a number of training speakers, "all" last; heights are the means over test speakers."""
+    """A point a number of training speakers, "all" last; heights are the means over test
+    speakers.
+    """
     whole = rows(n_speakers=3)
     label = "hog, plain, {} training speakers"
     parts = [whole.assign(inputs=label.format(k), value=whole["value"] - 0.1 / k) for k in (4, 1)]
-    ax = plots.plot_learning_curve(pd.concat([*parts, whole.assign(inputs="hog, plain")]), chance=0.2)
+    ax = plots.plot_learning_curve(
+        pd.concat([*parts, whole.assign(inputs="hog, plain")]), chance=0.2
+    )
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4", "all"]
     mean = whole.query("protocol == 'from_scratch'")["value"].mean()
     np.testing.assert_allclose(np.float64(ax.containers[0][0].get_ydata()), mean - [0.1, 0.025, 0])
 
 
 def test_effects_are_coloured_by_what_their_interval_says():
-    """A dot an effect, in points: blue where the interval is above zero, red below, grey across it."""
-    found = {"difference": [0.02, -0.03, 0.01], "low": [0.01, -0.05, -0.01], "high": [0.03, -0.01, 0.03]}
+    """A dot an effect, in points: blue where the interval is above zero, red below, grey
+    across it.
+    """
+    found = {
+        "difference": [0.02, -0.03, 0.01],
+        "low": [0.01, -0.05, -0.01],
+        "high": [0.03, -0.01, 0.03],
+    }
     index = pd.MultiIndex.from_tuples([("a", "plain"), ("b", "plain"), ("b", "speaker-normalised")])
     axes = plots.plot_effects(pd.DataFrame(found, index))
     drawn = [bar.lines[0] for bar in axes.containers if len(bar.lines[0].get_xdata())]
     assert [float(dot.get_xdata()[0]) for dot in drawn] == pytest.approx([2, -3, 1])
-    assert [dot.get_color() for dot in drawn] == [plots.PATH_COLOR, plots.PROTOCOL_COLORS["svm"], plots.GREY]
+    assert [dot.get_color() for dot in drawn] == [
+        plots.PATH_COLOR,
+        plots.PROTOCOL_COLORS["svm"],
+        plots.GREY,
+    ]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]

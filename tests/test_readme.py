@@ -24,18 +24,24 @@ def text():
 def code_of(text):
     """All code of the text: fenced blocks and words in backticks."""
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
-    return "\n".join(blocks + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+    return "\n".join(
+        blocks + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    )
 
 
 def test_make_targets_exist(text):
-    """Every `make TARGET` of the README is a target of the Makefile; the main ones are in the README."""
+    """Every `make TARGET` of the README is a target of the Makefile; the main ones are in the
+    README.
+    """
     targets = set(re.findall(r"^([a-z]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)", code_of(text))) <= targets
     assert {"reports", "test", "lab"} <= set(re.findall(r"\bmake ([a-z]+)", code_of(text)))
 
 
 def test_commands_exist(text):
-    """Every `python -m pathemo VERB` of the README is a command; profiles and corpora that it names exist."""
+    """Every `python -m pathemo VERB` of the README is a command; profiles and corpora that it names
+    exist.
+    """
     from pathemo.corpora import CORPORA
 
     uses = re.findall(r"python -m pathemo (\w+)(?: (\w+))?", code_of(text))
@@ -49,7 +55,9 @@ def test_commands_exist(text):
 
 def test_paths_exist(text):
     """Every file or folder that the README links to, or shows in its tree, is there."""
-    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    links = [
+        link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link
+    ]
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
     [tree] = [block for block in blocks if "\nnotebooks/" in f"\n{block}"]
     tree = re.findall(r"^([\w.][\w./-]*)", tree, re.MULTILINE)

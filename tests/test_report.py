@@ -50,7 +50,13 @@ def write_profile(notebooks, **settings):
 
 
 def some_rows(**key):
-    key = {"protocol": "svm", "target": "emodb", "corpus_version": "v", "fold": "1", "seed": 0} | key
+    key = {
+        "protocol": "svm",
+        "target": "emodb",
+        "corpus_version": "v",
+        "fold": "1",
+        "seed": 0,
+    } | key
     return score_rows(list("aabb"), list("aaab"), list("wwxx"), **key)
 
 
@@ -67,14 +73,18 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Report of one notebook, which makes a picture and rows, and its times before it was run once more."""
+    """Report of one notebook, which makes a picture and rows, and its times before it was run once
+    more.
+    """
     with pytest.MonkeyPatch.context() as patch:
         project = tmp_path_factory.mktemp("finished")
         patch.chdir(project)
         Path("environment.yml").write_text("name: small\n")
         Path("notebooks").mkdir()
         Path("reports").mkdir()
-        write_notebook("01_one", PICTURE, ROWS, "import os\nprint(os.getcwd(), seed)", title="The first")
+        write_notebook(
+            "01_one", PICTURE, ROWS, "import os\nprint(os.getcwd(), seed)", title="The first"
+        )
         write_profile({"01_one": {"seed": 7}})
         runner.run("small")
         folder = project / "reports" / "small"
@@ -84,14 +94,26 @@ def finished(tmp_path_factory):
 
 
 def test_a_report_has_notebook_pages_rows_and_figure(finished):
-    """A run leaves the executed notebook, its rows, its figure and the pages, and nothing of its work."""
+    """A run leaves the executed notebook, its rows, its figure and the pages, and nothing of its
+    work.
+    """
     folder, _ = finished
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     files = {path.as_posix() for path in files if not path.parts[0].startswith("_")}
     assert files - {".lock"} == {
-        "01_one.ipynb", "figures/01_one_line.png", "rows/01_one.csv.gz", "state/01_one.json",
-        "results.csv.gz", "provenance.json", "README.md",
-        "01_one.html", "index.html", "provenance.html", "results.html", "search.html", "searchindex.js",
+        "01_one.ipynb",
+        "figures/01_one_line.png",
+        "rows/01_one.csv.gz",
+        "state/01_one.json",
+        "results.csv.gz",
+        "provenance.json",
+        "README.md",
+        "01_one.html",
+        "index.html",
+        "provenance.html",
+        "results.html",
+        "search.html",
+        "searchindex.js",
     }
 
 
@@ -102,7 +124,9 @@ def test_what_is_up_to_date_is_not_run_again(finished):
 
 
 def test_parameters_and_working_directory(finished):
-    """The notebook runs in notebooks/ with the profile's parameter; its report has no path of the machine."""
+    """The notebook runs in notebooks/ with the profile's parameter; its report has no path of the
+    machine.
+    """
     folder, _ = finished
     cells = nbformat.read(folder / "01_one.ipynb", as_version=4).cells
     assert cells[-1].outputs[0].text == "PROJECT/notebooks 7\n"
@@ -112,7 +136,9 @@ def test_parameters_and_working_directory(finished):
 
 
 def test_a_picture_keeps_what_looks_like_a_path(project, monkeypatch):
-    """Base64 has slashes: a short home, here /ci, is taken out of texts and paths, not out of pictures."""
+    """Base64 has slashes: a short home, here /ci, is taken out of texts and paths, not out of
+    pictures.
+    """
     monkeypatch.setenv("HOME", "/ci")
     shown = {"image/png": "iVBO/ciB/ci/0A==", "text/plain": f"/ci/x\n/cider {project}/notebooks"}
     cell = new_code_cell("", outputs=[nbformat.v4.new_output("display_data", data=shown)])
@@ -121,7 +147,9 @@ def test_a_picture_keeps_what_looks_like_a_path(project, monkeypatch):
 
 
 def test_result_rows_come_back(finished, monkeypatch):
-    """results.csv.gz has all rows with their notebook; `rows` reads speakers "03" and "NA" as text."""
+    """results.csv.gz has all rows with their notebook; `rows` reads speakers "03" and "NA" as
+    text.
+    """
     folder, _ = finished
     monkeypatch.chdir(folder)
     rows = report.rows("01_one", profile="small")
@@ -141,7 +169,9 @@ def test_result_rows_come_back(finished, monkeypatch):
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(project, parameters, message):
-    """An unknown parameter or another type than the default's: the message has notebook and parameter."""
+    """An unknown parameter or another type than the default's: the message has notebook and
+    parameter.
+    """
     write_notebook("00_zero")
     write_notebook("01_one")
     write_profile({"00_zero": {}, "01_one": parameters})
@@ -186,7 +216,9 @@ def test_unknown_names_are_answered_with_the_valid_ones(project):
 
 
 def test_outdated_rows_are_not_mixed_with_new_ones(project):
-    """Rows that moved from one notebook to another do not stop the run, and stand in results.csv.gz once."""
+    """Rows that moved from one notebook to another do not stop the run, and stand in results.csv.gz
+    once.
+    """
     write_notebook("01_one", "from pathemo import report\n" + ROWS)
     write_notebook("02_two")
     write_profile({"01_one": {}, "02_two": {}})
@@ -199,7 +231,9 @@ def test_outdated_rows_are_not_mixed_with_new_ones(project):
 
 
 def test_a_failing_notebook_stops_with_one_message_and_no_report(project):
-    """The message has notebook, cell, error and where to look; finished reports stay, it gets none."""
+    """The message has notebook, cell, error and where to look; finished reports stay, it gets
+    none.
+    """
     write_notebook("00_zero")
     write_notebook("01_one", "x = {}", "x['missing']")
     write_notebook("02_two")
@@ -221,7 +255,9 @@ def digest():
 
 
 def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monkeypatch):
-    """Source, parameters, threads, environment, recordings, rows that it reads count; outputs do not."""
+    """Source, parameters, threads, environment, recordings, rows that it reads count; outputs do
+    not.
+    """
     (project / "data" / "emodb" / "wav").mkdir(parents=True)
     seen = []
     write_notebook("00_zero")
@@ -247,13 +283,17 @@ def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project, monk
     assert changed()
     (project / "data" / "emodb" / "wav" / "03a01Fa.wav").write_bytes(b"longer sound")
     assert changed()
-    write_profile({"00_zero": {}, "01_one": {"seed": 1}}, data="recorded", reads={"01_one": ["00_zero"]})
+    write_profile(
+        {"00_zero": {}, "01_one": {"seed": 1}}, data="recorded", reads={"01_one": ["00_zero"]}
+    )
     (project / "reports" / "small" / "rows").mkdir(parents=True)
     (project / "reports" / "small" / "rows" / "00_zero.csv.gz").write_bytes(gzip.compress(b"rows"))
     assert changed()
 
     notebook = nbformat.read("notebooks/01_one.ipynb", as_version=4)
-    notebook.cells[-1].update(execution_count=9, outputs=[nbformat.v4.new_output("stream", text="2")])
+    notebook.cells[-1].update(
+        execution_count=9, outputs=[nbformat.v4.new_output("stream", text="2")]
+    )
     nbformat.write(notebook, "notebooks/01_one.ipynb")
     assert digest() == seen[-1]
 
@@ -277,14 +317,20 @@ def test_code_of_the_pages_makes_no_notebook_out_of_date(project, monkeypatch):
 
 def run_outside(**environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "pathemo", "run", "small"], env=os.environ | environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        [sys.executable, "-m", "pathemo", "run", "small"],
+        env=os.environ | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of this system")
 def test_a_killed_run_leaves_no_half_report_and_goes_on(project):
-    """Killed in its second notebook, a run has kept the first, shows nothing of the second, and goes on."""
+    """Killed in its second notebook, a run has kept the first, shows nothing of the second, and
+    goes on.
+    """
     write_notebook("00_zero", PICTURE)
     write_notebook("01_one", PICTURE, SLEEP)
     write_profile({"00_zero": {}, "01_one": {}})
@@ -311,7 +357,9 @@ def test_a_killed_run_leaves_no_half_report_and_goes_on(project):
 
 
 def test_a_run_killed_while_it_publishes_is_finished_by_the_next(project):
-    """Files that were not moved yet get their name in the next run, which does not run the notebook again."""
+    """Files that were not moved yet get their name in the next run, which does not run the notebook
+    again.
+    """
     write_notebook("01_one", "raise RuntimeError('run again')")
     write_profile({"01_one": {}})
     folder = project / "reports" / "small"
@@ -336,7 +384,9 @@ def test_a_run_killed_while_it_publishes_is_finished_by_the_next(project):
 
 
 def test_save_rows_refuses_wrong_rows(project):
-    """Rows with a column too few, there twice, or without value and note are refused; nothing is written."""
+    """Rows with a column too few, there twice, or without value and note are refused; nothing is
+    written.
+    """
     rows = some_rows()
     for wrong, message in (
         (rows.drop(columns="seed"), "have columns"),
@@ -364,7 +414,9 @@ def test_interactive_use_writes_under_the_notebooks_name(project, monkeypatch):
 
 
 def test_provenance_has_no_path_and_no_host(project, monkeypatch):
-    """The table names commit, parameters, corpora, versions, device and duration; nothing of this machine."""
+    """The table names commit, parameters, corpora, versions, device and duration; nothing of this
+    machine.
+    """
     index = pd.DataFrame({"corpus": ["emodb"] * 2, "clip": ["a", "b"], "speaker": ["03", "03"]})
     index.attrs["version"] = "synthetic-12345678"
     table = report.provenance({"seeds": 3}, [index], time.perf_counter() - 2)
@@ -379,7 +431,9 @@ def test_provenance_has_no_path_and_no_host(project, monkeypatch):
 
 
 def test_results_table_says_what_was_not_run():
-    """A column a protocol; a corpus that was not found was not run; sources can be averaged over."""
+    """A column a protocol; a corpus that was not found was not run; sources can be averaged
+    over.
+    """
     reason = "savee not found, see data/README.md"
     missing = not_run_rows(reason, target="savee", protocol="svm", inputs="plain")
     rows = pd.concat([some_rows(), some_rows(protocol="logistic"), missing])
@@ -392,8 +446,12 @@ def test_results_table_says_what_was_not_run():
 
 
 def test_what_needs_more_than_is_here_is_passed_over(project, capsys):
-    """A notebook that raises NotRun leaves no report and no failure; the page says so, the next one runs."""
-    write_notebook("00_zero", "from pathemo import report\nraise report.NotRun('it needs two corpora')")
+    """A notebook that raises NotRun leaves no report and no failure; the page says so, the next one
+    runs.
+    """
+    write_notebook(
+        "00_zero", "from pathemo import report\nraise report.NotRun('it needs two corpora')"
+    )
     write_notebook("01_one", "1 + 1")
     write_profile({"00_zero": {}, "01_one": {}})
     runner.run("small")
@@ -407,7 +465,9 @@ def test_a_profile_extends_another(project):
     """It has the other's parameters but for its own, and the notebooks that it names itself."""
     for name in ("00_zero", "01_one", "02_two"):
         write_notebook(name, parameters="seed = 0\nsteps = 1")
-    write_profile({"00_zero": {}, "01_one": {"seed": 3, "steps": 5}, "02_two": {"seed": 6}}, threads=2)
+    write_profile(
+        {"00_zero": {}, "01_one": {"seed": 3, "steps": 5}, "02_two": {"seed": 6}}, threads=2
+    )
     more = {"extends": "small", "notebooks": {"01_one": {"seed": 4}, "02_two": {}}}
     Path("reports/more.yaml").write_text(yaml.safe_dump(more))
     settings = runner._read_profile("more")
@@ -430,7 +490,9 @@ def test_readme_table_follows_the_paper_profile(project):
     folder.mkdir(parents=True)
     part = some_rows().assign(inputs="hog, plain, 2 training speakers")
     pd.concat([some_rows(), part]).to_csv(folder / "02_two.csv.gz", index=False)
-    (project / "README.md").write_text("above\n<!-- results -->\nold\n<!-- end of results -->\nbelow\n")
+    (project / "README.md").write_text(
+        "above\n<!-- results -->\nold\n<!-- end of results -->\nbelow\n"
+    )
     with pytest.raises(ValueError, match="python -m pathemo readme"):
         report.readme(check=True)
     report.readme()

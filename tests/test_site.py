@@ -14,7 +14,9 @@ from test_report import PICTURE, ROWS, write_notebook, write_profile
 from pathemo import runner, site
 
 QUICK = Path(__file__).parents[1] / "reports" / "quick"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 MORE_ROWS = """import pandas as pd
 from pathemo.metrics import not_run_rows
 missing = not_run_rows("savee not found", target="savee", protocol="svm", inputs="plain")
@@ -69,27 +71,39 @@ def test_each_page_says_synthetic(small):
 
 
 def test_the_index_tells_what_was_run(small):
-    """It has each notebook's title, question and state, and figures with alternative text and a link."""
+    """It has each notebook's title, question and state, and figures with alternative text and a
+    link.
+    """
     page = re.sub(r"\s+", " ", (small / "index.html").read_text(encoding="utf-8"))
-    assert re.search(r'href="01_one.html">.*?The first.*?</a>: Is .*? right\? Up to date; it ran in ', page)
+    assert re.search(
+        r'href="01_one.html">.*?The first.*?</a>: Is .*? right\? Up to date; it ran in ', page
+    )
     assert "The second: Is" in page and page.count("<strong>Not run yet.</strong>") == 1
     assert "It costs nothing" not in page
-    assert re.search(r'href="01_one.html"><span [^>]*><img alt="An empty plot, naïvely" src="_images/', page)
+    assert re.search(
+        r'href="01_one.html"><span [^>]*><img alt="An empty plot, naïvely" src="_images/', page
+    )
 
 
 def test_the_findings_open_the_page():
-    """The first figure of the last notebook stands before the list of notebooks, all others after it."""
+    """The first figure of the last notebook stands before the list of notebooks, all others after
+    it.
+    """
     done = {"title": "", "question": "", "digest": "", "current": True, "provenance": {}}
     figures = {"01_one": {"a.png": "A"}, "02_findings": {"b.png": "B", "c.png": "C"}}
     notebooks = {name: done | {"figures": of_notebook} for name, of_notebook in figures.items()}
-    text = site.overview({"profile": "small", "data": "recorded"}, notebooks, results="", provenance="")
+    text = site.overview(
+        {"profile": "small", "data": "recorded"}, notebooks, results="", provenance=""
+    )
     order = ["figures/b.png", "## Notebooks", "figures/a.png", "figures/c.png"]
     assert sorted(order, key=text.index) == order
     assert [text.count(part) for part in order] == [1, 1, 1, 1]
 
 
 def test_a_notebooks_page_has_formulas_and_alternative_text(small):
-    """Formulas are MathML, which needs no script; what save_figure was told is the picture's alternative."""
+    """Formulas are MathML, which needs no script; what save_figure was told is the picture's
+    alternative.
+    """
     page = (small / "01_one.html").read_text(encoding="utf-8")
     assert page.count("<math ") == 3 and "<msup>" in page and "<munder>" in page
     assert 'alt="An empty plot, naïvely"' in page
@@ -97,7 +111,9 @@ def test_a_notebooks_page_has_formulas_and_alternative_text(small):
 
 
 def test_the_forge_shows_the_same(small):
-    """README.md links the executed notebook, shows the figure and has the table, "not run" in it."""
+    """README.md links the executed notebook, shows the figure and has the table, "not run" in
+    it.
+    """
     text = (small / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((.+?)\)", text)
     assert {"01_one.ipynb", "figures/01_one_line.png", "results.csv.gz"} <= set(links)
@@ -112,16 +128,24 @@ def test_pages_are_made_again_only_when_something_changed(small, monkeypatch):
     made = runner._summarise(settings)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in small.glob("*.html")}
     site.build(settings, *made)
-    assert {path: path.stat().st_mtime_ns for path in before} == {path: t for path, (t, _) in before.items()}
+    assert {path: path.stat().st_mtime_ns for path in before} == {
+        path: t for path, (t, _) in before.items()
+    }
     (small / "index.html").unlink()
     site.build(settings, *made)
-    assert {path: path.read_bytes() for path in before} == {path: text for path, (_, text) in before.items()}
+    assert {path: path.read_bytes() for path in before} == {
+        path: text for path, (_, text) in before.items()
+    }
 
 
 def test_a_build_that_fails_leaves_the_pages_that_were(small, monkeypatch):
-    """New pages take their place only when all of them are there, and are tried again in the next run."""
+    """New pages take their place only when all of them are there, and are tried again in the next
+    run.
+    """
     monkeypatch.chdir(small)
-    before = {path: path.stat().st_mtime_ns for path in [*small.glob("*.html"), *small.glob("_*/**/*.*")]}
+    before = {
+        path: path.stat().st_mtime_ns for path in [*small.glob("*.html"), *small.glob("_*/**/*.*")]
+    }
     settings = runner._read_profile("small")
     notebooks, results, facts = runner._summarise(settings)
     notebooks["02_two"]["title"] = "Another"
@@ -139,19 +163,28 @@ def test_a_build_that_fails_leaves_the_pages_that_were(small, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pages", "scheme"), [("small", "light"), ("small", "dark"), ("quick", "light")], indirect=["pages"]
+    ("pages", "scheme"),
+    [("small", "light"), ("small", "dark"), ("quick", "light")],
+    indirect=["pages"],
 )
 def test_pages_read_well_in_a_browser(browser, pages, scheme):
-    """On a phone, in light and dark: no error, no request beyond the disk, no scroll sideways, accessible.
+    """On a phone, in light and dark: no error, no request beyond the disk, no scroll sideways,
+    accessible.
 
-    Contrast is of the small report alone, which has the same styles: on the long pages it takes minutes.
-    """
+    Contrast is of the small report alone, which has the same styles: on the long pages it takes
+    minutes."""
     contrast = {"color-contrast": {"enabled": pages[0].parent != QUICK}}
-    options = {"rules": contrast, "resultTypes": ["violations"], "preload": False}  # of styles, once more
+    options = {
+        "rules": contrast,
+        "resultTypes": ["violations"],
+        "preload": False,
+    }  # of styles, once more
     context = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 844})
     page = context.new_page()
     faults = []
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" else None
+    )
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda got: re.match("file:|blob:|data:", got.url) or faults.append(got.url))
     for path in pages:
@@ -167,7 +200,9 @@ def test_pages_read_well_in_a_browser(browser, pages, scheme):
 
 
 def test_links_lead_somewhere(browser, pages):
-    """Whatever a page links, shows or loads is a file that is there; a place within a page exists."""
+    """Whatever a page links, shows or loads is a file that is there; a place within a page
+    exists.
+    """
     page, places, links = browser.new_page(), {}, []
     for path in pages:
         page.goto(path.as_uri())
@@ -184,7 +219,9 @@ def test_links_lead_somewhere(browser, pages):
 
 
 def test_the_results_table_is_sorted_and_searched(browser, small):
-    """A click on a heading sorts by the mean, 100.0 behind 98.5; a word leaves the rows that have it."""
+    """A click on a heading sorts by the mean, 100.0 behind 98.5; a word leaves the rows that have
+    it.
+    """
     page = browser.new_page()
     page.goto((small / "results.html").as_uri())
     search, title = page.get_by_label("Search:"), page.locator("#scores th", has_text="svm")

@@ -1,4 +1,6 @@
-"""Facts of pathemo.speech: recordings decoded or refused by name, log-mel, functionals and their cache."""
+"""Facts of pathemo.speech: recordings decoded or refused by name, log-mel, functionals and their
+cache.
+"""
 
 from fractions import Fraction
 
@@ -92,7 +94,10 @@ def test_channels_are_averaged(tmp_path):
 def test_a_tone_survives_a_change_of_rate_and_an_alias_does_not_appear(tmp_path, rate):
     """At 16 kHz a tone of 1 kHz is itself, and one of 15 kHz, above half the rate, is gone."""
     time = np.arange(rate) / rate
-    tone, above = np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 15000 * time) if rate > 30000 else 0
+    tone, above = (
+        np.sin(2 * np.pi * 1000 * time),
+        np.sin(2 * np.pi * 15000 * time) if rate > 30000 else 0,
+    )
     soundfile.write(tmp_path / "tone.wav", 0.3 * (tone + above), rate, subtype="FLOAT")
     y = speech.decode(tmp_path / "tone.wav", sampling_rate=RATE)
     assert len(y) == RATE
@@ -100,7 +105,9 @@ def test_a_tone_survives_a_change_of_rate_and_an_alias_does_not_appear(tmp_path,
     np.testing.assert_allclose(y[1000:-1000], expected[1000:-1000], atol=1e-3)
 
 
-@pytest.mark.parametrize("name, codec", [("clip.avi", "pcm_s16le"), ("clip.mp4", "aac"), ("clip.mkv", "aac")])
+@pytest.mark.parametrize(
+    "name, codec", [("clip.avi", "pcm_s16le"), ("clip.mp4", "aac"), ("clip.mkv", "aac")]
+)
 def test_the_sound_track_of_a_video_is_read(tmp_path, name, codec):
     """AVI, MP4 and MKV give the sound that was put into them, up to what the codec does to it."""
     write_video(tmp_path / name, sawtooth(200), codec)
@@ -111,7 +118,9 @@ def test_the_sound_track_of_a_video_is_read(tmp_path, name, codec):
 
 
 def test_a_quiet_recording_is_read(tmp_path):
-    """A peak of half a per cent of full scale, as in some of RAVDESS, is a recording like any other."""
+    """A peak of half a per cent of full scale, as in some of RAVDESS, is a recording like any
+    other.
+    """
     soundfile.write(tmp_path / "quiet.flac", 0.01 * sawtooth(200), RATE)
     assert len(speech.decode(tmp_path / "quiet.flac", sampling_rate=RATE)) == RATE
 
@@ -151,12 +160,18 @@ def spoil(folder, kind):
         *((f"empty {ending}", r"empty \(0 bytes\)") for ending in ("wav", "flac", "avi", "mp4")),
         *((f"text {ending}", "no recording") for ending in ("wav", "flac", "avi", "mp4")),
         *((f"{name} wav", "silent") for name in ("silent", "constant", "whisper")),
-        ("half wav", "truncated"), ("header wav", "truncated"), ("half avi", "truncated"),
-        ("half flac", "damaged"), ("half mp4", "damaged"), ("scratched flac", "damaged"),
-        ("no samples wav", r"empty \(0 samples\)"), ("infinite wav", "not finite"),
-        ("mute avi", "no sound track"), ("mute mp4", "no sound track"),
+        ("half wav", "truncated"),
+        ("header wav", "truncated"),
+        ("half avi", "truncated"),
+        ("half flac", "damaged"),
+        ("half mp4", "damaged"),
+        ("scratched flac", "damaged"),
+        ("no samples wav", r"empty \(0 samples\)"),
+        ("infinite wav", "not finite"),
+        ("mute avi", "no sound track"),
+        ("mute mp4", "no sound track"),
     ],
-)  # fmt: skip
+)
 def test_a_recording_that_cannot_be_used_is_refused_by_name(tmp_path, kind, reason):
     """The error names the file, what is wrong with it, and where to get another."""
     path = spoil(tmp_path, kind)
@@ -171,7 +186,9 @@ def test_an_mp4_cut_behind_its_header_is_truncated(tmp_path):
     path = tmp_path / "cut.mp4"
     with av.open(path, "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("aac", rate=RATE, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.int16(9000 * np.sin(np.arange(5 * RATE)))[None], "s16", "mono")
+        sound = av.AudioFrame.from_ndarray(
+            np.int16(9000 * np.sin(np.arange(5 * RATE)))[None], "s16", "mono"
+        )
         sound.rate = RATE
         container.mux(stream.encode(sound) + stream.encode(None))
     assert len(speech.decode(path, sampling_rate=RATE)) >= 5 * RATE
@@ -199,16 +216,26 @@ def test_a_missing_recording_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     "rate, options",
-    [(16000, {}), (32000, {}), (16000, dict(n_mels=40, window=0.025, hop=0.0125, fmin=0.0, fmax=7000.0))],
+    [
+        (16000, {}),
+        (32000, {}),
+        (16000, dict(n_mels=40, window=0.025, hop=0.0125, fmin=0.0, fmax=7000.0)),
+    ],
 )
 def test_log_mel_is_that_of_librosa(rate, options):
     """The spectrogram equals librosa's to a thousandth of a decibel."""
     y = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
     used = dict(n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0) | options
     power = librosa.feature.melspectrogram(
-        y=y, sr=rate, n_fft=round(used["window"] * rate), hop_length=round(used["hop"] * rate),
-        n_mels=used["n_mels"], fmin=used["fmin"], fmax=min(used["fmax"], rate / 2), pad_mode="reflect",
-    )  # fmt: skip
+        y=y,
+        sr=rate,
+        n_fft=round(used["window"] * rate),
+        hop_length=round(used["hop"] * rate),
+        n_mels=used["n_mels"],
+        fmin=used["fmin"],
+        fmax=min(used["fmax"], rate / 2),
+        pad_mode="reflect",
+    )
     expected = librosa.power_to_db(power, amin=1e-10, top_db=None)
     found = speech.log_mel(y, sampling_rate=rate, **options)
     assert found.dtype == np.float32
@@ -233,18 +260,24 @@ def test_every_functional_has_one_name():
 @pytest.mark.parametrize("n_samples", [1, 160, 1600, 4000, 16000])
 @pytest.mark.parametrize("kind", ["noise", "voice", "click", "silence", "hum"])
 def test_functionals_are_finite(n_samples, kind):
-    """Noise, voice, a click, silence and an inaudible hum have finite functionals from one sample up."""
+    """Noise, voice, a click, silence and an inaudible hum have finite functionals from one sample
+    up.
+    """
     click = np.zeros(RATE)
     click[-1] = 1
     hum = np.sin(2 * np.pi * 5 * TIME)
-    sounds = dict(noise=np.random.default_rng(0).normal(size=RATE), voice=sawtooth(200), click=click, hum=hum)
+    sounds = dict(
+        noise=np.random.default_rng(0).normal(size=RATE), voice=sawtooth(200), click=click, hum=hum
+    )
     y = sounds.get(kind, np.zeros(RATE))[-n_samples:]
     assert np.isfinite(speech.functionals_of(y, sampling_rate=RATE)).all()
 
 
 @pytest.mark.parametrize("hertz", [75, 110, 150, 233, 300, 480])
 def test_pitch_is_the_rate_of_repetition(hertz):
-    """The pitch of a sawtooth is right to a fifth of a semitone, with no octave errors, and voiced."""
+    """The pitch of a sawtooth is right to a fifth of a semitone, with no octave errors, and
+    voiced.
+    """
     y = sawtooth(hertz)
     for name in ("pitch mean", "pitch p05", "pitch p95"):
         assert functional(y, name) == pytest.approx(12 * np.log2(hertz / 150), abs=0.2)
@@ -254,7 +287,9 @@ def test_pitch_is_the_rate_of_repetition(hertz):
 def test_pitch_follows_a_glide():
     """Of an octave in a second each third is four semitones higher, and spread evenly over them."""
     glide = sawtooth(100 * 2**TIME)
-    first, middle, last = (functional(glide, f"pitch {third}") for third in ("first", "middle", "last"))
+    first, middle, last = (
+        functional(glide, f"pitch {third}") for third in ("first", "middle", "last")
+    )
     assert [middle - first, last - middle] == pytest.approx([4, 4], abs=0.2)
     assert functional(glide, "pitch middle sd") == pytest.approx(4 / 12**0.5, abs=0.1)
 
@@ -311,14 +346,18 @@ def test_a_ripple_answers_at_its_rate_and_direction(rate, sign):
 def test_contours_are_a_cosine_transform():
     """A contour is the type-II cosine transform without its mean term."""
     tracks = np.random.default_rng(0).normal(size=(5, 100))
-    np.testing.assert_allclose(utterances._contours(tracks), fft.dct(tracks)[:, 1:7] / 200, atol=1e-12)
+    np.testing.assert_allclose(
+        utterances._contours(tracks), fft.dct(tracks)[:, 1:7] / 200, atol=1e-12
+    )
 
 
 # --- functionals of an index, and their cache
 
 
 def test_a_row_a_clip_in_the_order_of_the_index(tmp_path):
-    """Rows follow the index, with a clip's sound before its video, and a file that two clips share."""
+    """Rows follow the index, with a clip's sound before its video, and a file that two clips
+    share.
+    """
     soundfile.write(tmp_path / "low.wav", sawtooth(100), RATE)
     write_video(tmp_path / "high.avi", sawtooth(400), "pcm_s16le")
     low, high = str(tmp_path / "low.wav"), str(tmp_path / "high.avi")
@@ -374,7 +413,9 @@ def test_a_cut_entry_is_made_again(wav, cache, n_bytes):
 
 
 def test_all_unusable_recordings_are_named_and_the_others_kept(wav, tmp_path, monkeypatch):
-    """One error names the missing, empty and truncated and the clip without files; the good one is cached."""
+    """One error names the missing, empty and truncated and the clip without files; the good one is
+    cached.
+    """
     bad = [tmp_path / "missing.wav", spoil(tmp_path, "empty flac"), spoil(tmp_path, "half wav")]
     with pytest.raises(ValueError, match="4 recordings of 5 clips") as error:
         speech.functionals(frame(*bad, None, wav))
@@ -387,7 +428,9 @@ def test_all_unusable_recordings_are_named_and_the_others_kept(wav, tmp_path, mo
 
 def test_a_long_list_of_unusable_recordings_is_cut(tmp_path):
     """After twenty names only the number of the others is given."""
-    with pytest.raises(ValueError, match=r"(?s)25 recordings of 25 clips.*19\.wav.*and 5 more$") as error:
+    with pytest.raises(
+        ValueError, match=r"(?s)25 recordings of 25 clips.*19\.wav.*and 5 more$"
+    ) as error:
         speech.functionals(frame(*(tmp_path / f"{number}.wav" for number in range(25))))
     assert "20.wav" not in str(error.value)
 
@@ -401,7 +444,9 @@ def test_a_low_sampling_rate_is_refused(wav):
 @pytest.mark.recorded
 @pytest.mark.parametrize("name", ["emodb", "savee", "ravdess"])
 def test_recorded_speech_has_finite_functionals(recorded_root, name):
-    """Clips of each recorded corpus, the quiet speakers 09 and 20 of RAVDESS among them, can all be used."""
+    """Clips of each recorded corpus, the quiet speakers 09 and 20 of RAVDESS among them, can all be
+    used.
+    """
     if not corpora.found(name, recorded_root):
         pytest.skip(f"{name} is not there")
     index = corpora.load(name, recorded_root, complete=False)
@@ -421,14 +466,22 @@ def test_a_faster_recording_is_higher(wav):
 
 
 def test_segments_cover_a_clip_and_short_ones_are_padded(tmp_path):
-    """Three seconds give three segments of 1.5 s, a quarter of one gives one; each knows its clip."""
+    """Three seconds give three segments of 1.5 s, a quarter of one gives one; each knows its
+    clip.
+    """
     paths = [tmp_path / "long.wav", tmp_path / "short.wav"]
     for path, seconds in zip(paths, (3.03, 0.25), strict=True):
         soundfile.write(path, np.resize(sawtooth(200), round(seconds * RATE)), RATE)
     segments, clip = speech.segments(frame(*paths))
     assert segments.shape == (4, 32, 48) and clip.tolist() == [0, 0, 0, 1]
-    whole = speech.log_mel(speech.decode(paths[0], sampling_rate=RATE), sampling_rate=RATE, n_mels=32,
-                           window=0.064, hop=0.032, fmax=8000)  # fmt: skip
+    whole = speech.log_mel(
+        speech.decode(paths[0], sampling_rate=RATE),
+        sampling_rate=RATE,
+        n_mels=32,
+        window=0.064,
+        hop=0.032,
+        fmax=8000,
+    )
     whole = np.maximum(whole - whole.max(), -60)
     np.testing.assert_allclose(segments[0], whole[:, :48], atol=1e-4)
     np.testing.assert_allclose(segments[2], whole[:, -48:], atol=1e-4)

@@ -1,4 +1,6 @@
-"""Splits: no speaker and no recording on both sides, every row tested once, RAVDESS as published."""
+"""Splits: no speaker and no recording on both sides, every row tested once, RAVDESS as
+published.
+"""
 
 import numpy as np
 import pandas as pd
@@ -68,8 +70,10 @@ def test_the_split_that_shares_speakers_does():
 def test_development_share_counts_speakers():
     """A share of 0.25 of twelve speakers is three, and another seed draws others."""
     speaker = np.repeat(ACTORS[:12], 5)
-    drawn = {tuple(np.unique(speaker[splits.development_split(speaker, np.arange(60), seed=seed)[1]]))
-             for seed in range(8)}
+    drawn = {
+        tuple(np.unique(speaker[splits.development_split(speaker, np.arange(60), seed=seed)[1]]))
+        for seed in range(8)
+    }
     assert {len(names) for names in drawn} == {3}
     assert len(drawn) > 1
 
@@ -81,7 +85,9 @@ def test_development_split_of_one_speaker_is_refused():
 
 
 def test_ravdess_folds_are_the_published_ones():
-    """The five folds test 24 actors once, 300 clips each and 240 in the last, under the names "1" to "5"."""
+    """The five folds test 24 actors once, 300 clips each and 240 in the last, under the names "1"
+    to "5".
+    """
     assert sorted(actor for actors in splits.RAVDESS_FOLDS for actor in actors) == ACTORS
     index = index_of(np.repeat(ACTORS, 60), corpus="ravdess")
     folds = splits.folds_for(index)
@@ -109,18 +115,24 @@ def test_speaker_folds_balance_speakers_and_genders():
     gender = pd.array(["female"] * 9 + ["male"] * 32 + [None], dtype="string")
     index = index_of(speaker, gender=gender)
     tested = [index.iloc[fold.test] for fold in splits.speaker_folds(index, 5, seed=3)]
-    for counts in ([len(rows) for rows in tested], [(rows["gender"] == "female").sum() for rows in tested],
-                   [(rows["gender"] == "male").sum() for rows in tested]):
+    for counts in (
+        [len(rows) for rows in tested],
+        [(rows["gender"] == "female").sum() for rows in tested],
+        [(rows["gender"] == "male").sum() for rows in tested],
+    ):
         assert max(counts) - min(counts) <= 1
 
 
 def test_speaker_folds_depend_on_the_seed_only():
-    """The same seed deals the same speakers, whatever the order of rows; another seed deals others."""
+    """The same seed deals the same speakers, whatever the order of rows; another seed deals
+    others.
+    """
     index = index_of([f"{k:02d}" for k in range(20)], gender=["female", "male"] * 10)
     mixed = index.sample(frac=1, random_state=0).reset_index(drop=True)
 
     def dealt(index, seed):
         return [set(index["speaker"][fold.test]) for fold in splits.speaker_folds(index, 4, seed)]
+
     assert dealt(index, 0) == dealt(mixed, 0)
     assert dealt(index, 0) != dealt(index, 1)
 
@@ -140,8 +152,11 @@ def test_one_speaker_is_no_split():
 def test_missing_speaker_is_refused():
     """A row without a speaker is refused with its position and the reason."""
     index = index_of(["a", None, "b"])
-    for make, more in ((splits.leave_one_speaker_out, ()), (splits.published_folds, ()),
-                       (splits.speaker_folds, (2, 0))):
+    for make, more in (
+        (splits.leave_one_speaker_out, ()),
+        (splits.published_folds, ()),
+        (splits.speaker_folds, (2, 0)),
+    ):
         with pytest.raises(ValueError, match=r"missing in 1 rows \(the first is row 1\)"):
             make(index, *more)
     with pytest.raises(ValueError, match="speaker is missing"):
@@ -171,10 +186,15 @@ def test_same_recording_on_both_sides_is_refused(tmp_path):
 
 
 def test_same_recording_of_one_speaker_is_fine(tmp_path):
-    """A duplicate within one speaker never meets itself, and missing files do not count as equal."""
+    """A duplicate within one speaker never meets itself, and missing files do not count as
+    equal.
+    """
     files = recordings(tmp_path, {"a1.wav": b"same", "a2.wav": b"same", "b1.wav": b"else"})
-    index = index_of(["a", "a", "b", "b"], audio=pd.array([*files, None], dtype="string"),
-                     video=pd.array([None] * 4, dtype="string"))
+    index = index_of(
+        ["a", "a", "b", "b"],
+        audio=pd.array([*files, None], dtype="string"),
+        video=pd.array([None] * 4, dtype="string"),
+    )
     assert len(splits.leave_one_speaker_out(index)) == 2
 
 
@@ -189,7 +209,9 @@ def test_a_changed_file_is_read_again(tmp_path):
 
 
 def test_speaker_normalise_is_a_z_score_of_each_speaker():
-    """Each speaker's features have mean 0 and deviation 1; constant ones, and a single clip, become 0."""
+    """Each speaker's features have mean 0 and deviation 1; constant ones, and a single clip, become
+    0.
+    """
     rng = np.random.default_rng(0)
     speaker = np.array(["a"] * 5 + ["b"] * 4 + ["c"])
     features = rng.normal(3, 2, (10, 3)).astype(np.float32)
@@ -210,7 +232,10 @@ def test_speaker_normalise_sees_no_other_speaker():
     speaker = np.array(["a", "a", "a", "b", "b"])
     features = np.random.default_rng(1).normal(size=(5, 2))
     louder = features * np.where(speaker == "b", 10, 1)[:, None]
-    before, after = splits.speaker_normalise(features, speaker), splits.speaker_normalise(louder, speaker)
+    before, after = (
+        splits.speaker_normalise(features, speaker),
+        splits.speaker_normalise(louder, speaker),
+    )
     np.testing.assert_array_equal(before[:3], after[:3])
 
 

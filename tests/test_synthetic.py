@@ -54,7 +54,9 @@ def test_the_reader_of_the_corpus_knows_every_name(name, synthetic_root):
         assert (index[medium].notna() == (made[medium] != "")).all()
 
 
-@pytest.mark.parametrize(("name", "rate"), [("emodb", 16_000), ("ravdess", 48_000), ("savee", 44_100)])
+@pytest.mark.parametrize(
+    ("name", "rate"), [("emodb", 16_000), ("ravdess", 48_000), ("savee", 44_100)]
+)
 def test_sound_is_mono_16_bit_wav_at_the_published_rate(name, rate, synthetic_root):
     """WAV files have the format of the published ones, last about a second, and are loud enough."""
     for path in corpora.load(name, root=synthetic_root)["audio"]:
@@ -78,7 +80,10 @@ def test_the_registry_lists_every_file_with_its_checksum(synthetic_root):
     for line in lines[::40]:
         name, sha256, size = line.rsplit(" ", 2)
         content = (folder / name).read_bytes()
-        assert (sha256, int(size)) == (f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+        assert (sha256, int(size)) == (
+            f"sha256:{hashlib.sha256(content).hexdigest()}",
+            len(content),
+        )
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -95,7 +100,9 @@ def test_the_same_seed_gives_the_same_files(name, few, synthetic_root, tmp_path)
 
 
 def test_a_clip_depends_on_its_seed_and_name_alone():
-    """The same clip is the same sound whatever was made before; another seed, clip or speaker is another."""
+    """The same clip is the same sound whatever was made before; another seed, clip or speaker is
+    another.
+    """
     first, second, *_ = layout.clips("emodb")
     alone = voice.speak(second, 0)
     voice.speak(first, 0)
@@ -129,7 +136,9 @@ def test_two_at_once_do_not_spoil_each_other(few, tmp_path):
 
 
 def test_a_run_that_fails_leaves_nothing_under_the_real_name(few, tmp_path, monkeypatch):
-    """When writing breaks off there is no corpus, and the next run writes it and clears the rest away."""
+    """When writing breaks off there is no corpus, and the next run writes it and clears the rest
+    away.
+    """
     with monkeypatch.context() as patch:
         patch.setattr(synthetic, "REGISTRY", "no folder/SYNTHETIC.txt")
         with pytest.raises(FileNotFoundError):
@@ -173,7 +182,9 @@ def test_root_is_in_the_project_or_in_the_cache(in_project, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["enterface", "ravdess", "savee"])
 def test_the_face_is_found_in_nearly_all_frames(name, synthetic_root):
-    """OpenCV's own cascade finds the face in at least 90 % of the frames of a clip, where its nose is."""
+    """OpenCV's own cascade finds the face in at least 90 % of the frames of a clip, where its nose
+    is.
+    """
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
     clip = a_film(layout.clips(name))
     frames = pictures(synthetic_root / name / clip.video)
@@ -182,8 +193,12 @@ def test_the_face_is_found_in_nearly_all_frames(name, synthetic_root):
     assert len(frames) == len(points)
     hits = 0
     for frame, nose in zip(frames, points[:, 30], strict=True):
-        found = cascade.detectMultiScale(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 1.1, 3, minSize=(40, 40))
-        hits += any(x < nose[0] < x + width and y < nose[1] < y + height for x, y, width, height in found)
+        found = cascade.detectMultiScale(
+            cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 1.1, 3, minSize=(40, 40)
+        )
+        hits += any(
+            x < nose[0] < x + width and y < nose[1] < y + height for x, y, width, height in found
+        )
     assert hits >= 0.9 * len(frames)
 
 
@@ -215,8 +230,22 @@ def test_landmark_tables_have_the_published_form(synthetic_root):
 def test_a_face_at_rest_is_symmetric():
     """Mirroring the points of one side gives those of the other, the middle lying on the axis."""
     points = face.landmarks(0, 0, 0, 0, 0, 0)
-    mirror = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40,
-                   54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]  # fmt: skip
+    mirror = np.r_[
+        16:-1:-1,
+        26:16:-1,
+        27:31,
+        35:30:-1,
+        45:41:-1,
+        47,
+        46,
+        39:35:-1,
+        41,
+        40,
+        54:47:-1,
+        59:54:-1,
+        64:59:-1,
+        67:64:-1,
+    ]
     assert np.allclose(points[mirror] * (-1, 1), points)
     assert (mirror[mirror] == np.arange(68)).all()
     assert np.allclose(points[[8, 27, 30, 33, 51, 57, 62, 66], 0], 0)
@@ -249,7 +278,9 @@ def test_eyes_blink():
 
 
 def test_a_corpus_has_its_own_light_and_colour_and_hands_before_faces():
-    """eNTERFACE'05 is warmer and lit more from a side than RAVDESS; a skin-coloured hand hides some faces."""
+    """eNTERFACE'05 is warmer and lit more from a side than RAVDESS; a skin-coloured hand hides some
+    faces.
+    """
     side, warmth, hidden = {}, {}, {}
     for name in ("enterface", "ravdess"):
         clips = [clip for clip in layout.clips(name) if clip.video][::3]
@@ -259,7 +290,9 @@ def test_a_corpus_has_its_own_light_and_colour_and_hands_before_faces():
         left, right = wall[:, :, :15].mean(axis=(1, 2, 3)), wall[:, :, -15:].mean(axis=(1, 2, 3))
         side[name] = np.abs(np.log(left / right)).mean()
         warmth[name] = np.log(wall[..., 0].mean() / wall[..., 2].mean())
-        change = np.abs(np.diff(films[:, :, 60:110, 70:110].mean(axis=-1), axis=1)).mean(axis=(2, 3))
+        change = np.abs(np.diff(films[:, :, 60:110, 70:110].mean(axis=-1), axis=1)).mean(
+            axis=(2, 3)
+        )
         hidden[name] = (change.max(axis=1) > 20).mean()
     assert side["enterface"] > 1.5 * side["ravdess"]
     assert warmth["enterface"] > warmth["ravdess"] + 0.1
@@ -279,7 +312,9 @@ def test_the_mouth_opens_with_the_voice():
 
 
 def test_emotions_can_be_learned_from_other_speakers_but_not_trivially(synthetic_root):
-    """Logistic regression on MFCC statistics, leave-one-speaker-out, is neither at chance nor perfect."""
+    """Logistic regression on MFCC statistics, leave-one-speaker-out, is neither at chance nor
+    perfect.
+    """
     index, features = corpora.load("emodb", root=synthetic_root), []
     for path in index["audio"]:
         y, sampling_rate = soundfile.read(path)

@@ -43,7 +43,9 @@ def test_steps_on_a_batch_lower_its_loss(name):
     """On the same eight clips, for each network; its posteriors sum to 1."""
     net, inputs, labels = made(name)
     rate = 1e-4 if name == "AlexNet" else 3e-3
-    loss = training.fit(net, inputs, labels, np.arange(8), seed=0, epochs=8, learning_rate=rate)["loss"]
+    loss = training.fit(net, inputs, labels, np.arange(8), seed=0, epochs=8, learning_rate=rate)[
+        "loss"
+    ]
     assert loss.tail(3).mean() < loss[0]
     posteriors = training.predict(net, inputs, np.arange(8))
     np.testing.assert_allclose(posteriors.sum(axis=1), np.ones(8), atol=1e-5)
@@ -57,10 +59,15 @@ def test_few_clips_are_learned_by_heart():
 
 
 def test_the_seed_decides_and_nothing_else():
-    """The same network for the same seed, whatever was drawn before; and torch's own draws go on after it."""
+    """The same network for the same seed, whatever was drawn before; and torch's own draws go on
+    after it.
+    """
     one, _ = learned(mixup=0.3, masks=(1, 2))
     torch.rand(3)
-    (again, _), (other, _) = learned(mixup=0.3, masks=(1, 2)), learned(seed=1, mixup=0.3, masks=(1, 2))
+    (again, _), (other, _) = (
+        learned(mixup=0.3, masks=(1, 2)),
+        learned(seed=1, mixup=0.3, masks=(1, 2)),
+    )
     for name, weights in one.state_dict().items():
         assert torch.equal(weights, again.state_dict()[name])
     assert not torch.equal(one.head[1].weight, other.head[1].weight)
@@ -81,7 +88,9 @@ def test_rows_that_are_not_given_are_not_used():
 
 
 def test_early_stopping_sees_development_speakers_alone():
-    """Test labels changed at random: same epoch kept. Development labels changed: the history differs."""
+    """Test labels changed at random: same epoch kept. Development labels changed: the history
+    differs.
+    """
     development, histories = np.arange(24, 32), []
     for changed in ([], range(32, 48), development):
         net, inputs, labels = made("AttentiveLSTM")
@@ -95,7 +104,9 @@ def test_early_stopping_sees_development_speakers_alone():
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_training():
-    """What is left gives the least development loss of the history, `patience` epochs before its end."""
+    """What is left gives the least development loss of the history, `patience` epochs before its
+    end.
+    """
     net, inputs, labels = made("AttentiveLSTM")
     development = np.arange(24, 32)
     settings = dict(seed=0, epochs=200, learning_rate=0.03, patience=4)
@@ -109,30 +120,45 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
 def test_the_rate_falls_by_a_cosine():
     """As in its formula, from the full rate."""
     _, history = learned(epochs=4)
-    np.testing.assert_allclose(history["rate"], 0.01 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        history["rate"], 0.01 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2, rtol=1e-6
+    )
 
 
 def test_rare_emotions_weigh_as_much_as_common_ones():
-    """With nothing to tell clips apart, posteriors are even, though one emotion is nine times as frequent."""
+    """With nothing to tell clips apart, posteriors are even, though one emotion is nine times as
+    frequent.
+    """
     labels = np.repeat([0, 1], [36, 4])
     torch.manual_seed(0)
     net = nets.AttentiveLSTM(2, 2, hidden=2, dropout=0.0)
     flat = (np.ones((40, 3, 2), np.float32),)
-    training.fit(net, flat, labels, np.arange(40), seed=0, epochs=60, batch_size=40, learning_rate=0.05)
+    training.fit(
+        net, flat, labels, np.arange(40), seed=0, epochs=60, batch_size=40, learning_rate=0.05
+    )
     np.testing.assert_allclose(training.predict(net, flat, [0]), [[0.5, 0.5]], atol=0.02)
 
 
 def test_masks_hide_and_mixup_mixes_training_clips_alone(monkeypatch):
-    """What the network is given in training differs from the clips; what it is given afterwards does not."""
+    """What the network is given in training differs from the clips; what it is given afterwards
+    does not.
+    """
     given = []
     net, inputs, labels = made("AttentiveLSTM")
     forward = net.forward
-    monkeypatch.setattr(net, "forward", lambda *x: given.append((net.training, x[0].clone())) or forward(*x))
+    monkeypatch.setattr(
+        net, "forward", lambda *x: given.append((net.training, x[0].clone())) or forward(*x)
+    )
     kept = inputs[0].copy()
-    training.fit(net, inputs, labels, np.arange(32), seed=0, epochs=1, batch_size=32, mixup=0.5, masks=(2, 2))
+    training.fit(
+        net, inputs, labels, np.arange(32), seed=0, epochs=1, batch_size=32, mixup=0.5, masks=(2, 2)
+    )
     training.predict(net, inputs)
     (in_training, augmented), (_, clean) = given[0], given[-1]
-    assert in_training and not (augmented[:, None] == torch.as_tensor(kept[None, :32])).all((2, 3)).any()
+    assert (
+        in_training
+        and not (augmented[:, None] == torch.as_tensor(kept[None, :32])).all((2, 3)).any()
+    )
     np.testing.assert_array_equal(clean.numpy(), kept)
     np.testing.assert_array_equal(inputs[0], kept)
 
@@ -141,7 +167,9 @@ def test_a_loss_that_is_not_finite_ends_with_an_error():
     """Its epoch, and the way out."""
     tracks = np.full_like(TRACKS, np.inf)
     net, _, labels = made("AttentiveLSTM")
-    with pytest.raises(FloatingPointError, match="loss is nan in epoch 1: try a learning rate below 0.001"):
+    with pytest.raises(
+        FloatingPointError, match="loss is nan in epoch 1: try a learning rate below 0.001"
+    ):
         training.fit(net, (tracks,), labels, np.arange(8), seed=0)
 
 
@@ -150,8 +178,10 @@ def test_a_clip_that_lacks_the_modality_has_no_posteriors():
     tracks = TRACKS.copy()
     tracks[:2] = np.nan
     empty = np.empty(0, int)
-    made_of = [training.one_network((tracks,), LABELS, train, empty, seed=0, scaled=True, **OPTIONS)
-               for train in (np.arange(32), np.arange(2, 32))]  # fmt: skip
+    made_of = [
+        training.one_network((tracks,), LABELS, train, empty, seed=0, scaled=True, **OPTIONS)
+        for train in (np.arange(32), np.arange(2, 32))
+    ]
     np.testing.assert_array_equal(made_of[0], made_of[1])
     np.testing.assert_array_equal(np.isnan(made_of[0]).any(axis=1), np.arange(48) < 2)
 
@@ -168,7 +198,9 @@ def test_frames_decide_together_in_their_order():
 
 
 def test_over_folds_is_one_training_a_seed_and_part_and_kept(tmp_path, monkeypatch):
-    """As if each was trained by itself; a second call trains nothing; development speakers train nothing."""
+    """As if each was trained by itself; a second call trains nothing; development speakers train
+    nothing.
+    """
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
     trained = []
     fit = training.fit

@@ -15,18 +15,29 @@ from pathemo.tasks import Task
 from pathemo.transfer import fine_tune, from_scratch, frozen_features, pathnet
 
 PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
-BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8)
+BRIEF = dict(
+    seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8
+)
 
 
 def task(name, seed, n_speakers=3, emotions=("anger", "fear", "joy"), direction_seed=0):
-    """Clips of speakers that differ by an offset; emotions lie along directions that tasks share."""
+    """Clips of speakers that differ by an offset; emotions lie along directions that tasks
+    share.
+    """
     generator = np.random.default_rng(seed)
     directions = np.random.default_rng(direction_seed).standard_normal((len(emotions), 12)) * 1.5
     emotion = np.tile(np.repeat(np.arange(len(emotions)), 6), n_speakers)
     speaker = np.repeat([f"{name}{s}" for s in range(n_speakers)], 6 * len(emotions))
     features = generator.standard_normal((len(emotion), 12)) + directions[emotion]
     folds = leave_one_speaker_out(pd.DataFrame({"speaker": speaker}))
-    return Task(name, features.astype(np.float32), np.array(emotions)[emotion], speaker, folds, "synthetic-0")
+    return Task(
+        name,
+        features.astype(np.float32),
+        np.array(emotions)[emotion],
+        speaker,
+        folds,
+        "synthetic-0",
+    )
 
 
 TARGET, NEAR, FAR = task("target", 1), task("near", 2), task("far", 3, 2, ("anger", "calm"))
@@ -38,7 +49,9 @@ def run(protocol, target=TARGET, sources=(NEAR,), **options):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_rows_are_complete(protocol):
-    """A row for each seed, test speaker and metric, and pooled ones; all columns, the sources in order."""
+    """A row for each seed, test speaker and metric, and pooled ones; all columns, the sources in
+    order.
+    """
     outcome = run(protocol, sources=(FAR, NEAR))
     rows = outcome.rows
     assert tuple(rows.columns) == ROW_COLUMNS
@@ -63,16 +76,22 @@ def test_budget_is_the_same_for_all(protocol, monkeypatch):
     monkeypatch.setattr(PathNet, "train", counting)
     run(protocol, sources=(NEAR, FAR))
     tasks = ["target"] if protocol is from_scratch else ["near", "far", "target"]
-    assert {name: sum(s for t, s, _ in spent if t == name) for name in tasks} == dict.fromkeys(tasks, 40)
+    assert {name: sum(s for t, s, _ in spent if t == name) for name in tasks} == dict.fromkeys(
+        tasks, 40
+    )
     assert {t for t, *_ in spent} == set(tasks)
     assert len({size for *_, size in spent}) == 1
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_test_speaker_leaves_no_trace_in_its_fold(protocol):
-    """Other features and emotions of test clips change no prediction for the clips that stayed the same."""
+    """Other features and emotions of test clips change no prediction for the clips that stayed the
+    same.
+    """
     fold = TARGET.folds[0]
-    other = TARGET._replace(features=TARGET.features.copy(), emotion=TARGET.emotion.copy(), folds=[fold])
+    other = TARGET._replace(
+        features=TARGET.features.copy(), emotion=TARGET.emotion.copy(), folds=[fold]
+    )
     other.features[fold.test[1:]] = 1e3
     other.emotion[fold.test[1:]] = "anger"
     same = TARGET._replace(folds=[fold])
@@ -107,9 +126,15 @@ def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
 
     monkeypatch.setattr(PathNet, "train", watching)
     frozen = run(pathnet).frozen
-    assert frozen.shape == (2, 3, 3, 5) and (frozen.sum(3) == 2).all() and (frozen == frozen[:, :1]).all()
+    assert (
+        frozen.shape == (2, 3, 3, 5)
+        and (frozen.sum(3) == 2).all()
+        and (frozen == frozen[:, :1]).all()
+    )
     frozen = frozen[:, 0]
-    for layer, (learned, now) in enumerate(zip(nets["near"].layers, nets["target"].layers, strict=True)):
+    for layer, (learned, now) in enumerate(
+        zip(nets["near"].layers, nets["target"].layers, strict=True)
+    ):
         for replica in range(6):
             kept = frozen[replica // 3, layer]
             assert (now[replica, kept] == learned[replica // 3, kept]).all()
@@ -131,7 +156,9 @@ def test_without_sources_pathnet_is_named_so():
 
 @pytest.mark.parametrize("fitness", ["train", "dev"])
 def test_the_best_path_is_trained_on_within_the_budget(fitness, monkeypatch):
-    """A share of the steps goes to the best path, on all training rows; the budget stays what it was."""
+    """A share of the steps goes to the best path, on all training rows; the budget stays what it
+    was.
+    """
     spent = []
     train = PathNet.train
 
@@ -175,12 +202,16 @@ def index_of(task):
 
 
 def test_a_task_scales_each_speaker_only_under_its_name():
-    """Plain inputs are the features; speaker-normalised ones have mean 0 within each speaker, and say so."""
+    """Plain inputs are the features; speaker-normalised ones have mean 0 within each speaker, and
+    say so.
+    """
     plain = transfer.task("target", index_of(TARGET), TARGET.features)
     assert (plain.features == TARGET.features).all()
     assert plain.version == "synthetic-1"
     assert len(plain.folds) == 3
-    normalised = transfer.task("target", index_of(TARGET), TARGET.features, inputs="speaker-normalised")
+    normalised = transfer.task(
+        "target", index_of(TARGET), TARGET.features, inputs="speaker-normalised"
+    )
     assert np.abs(normalised.features[TARGET.speaker == "target1"].mean(0)).max() < 1e-5
     assert set(run(from_scratch, target=normalised).rows.inputs) == {"speaker-normalised"}
     with pytest.raises(ValueError, match="'plain' or 'speaker-normalised'"):
@@ -199,7 +230,9 @@ def test_a_corpus_without_speakers_is_a_source_only():
 
 
 def test_baseline_is_the_classifier_on_the_folds():
-    """Its rows are what the classifier gives when it is fitted by hand, under the name asked for."""
+    """Its rows are what the classifier gives when it is fitted by hand, under the name asked
+    for.
+    """
     outcome = transfer.baseline(TARGET, model=GaussianNB(), protocol="bayes")
     fold = TARGET.folds[1]
     by_hand = GaussianNB().fit(TARGET.features[fold.train], TARGET.emotion[fold.train])
@@ -210,22 +243,33 @@ def test_baseline_is_the_classifier_on_the_folds():
 
 
 def test_what_was_frozen_is_remembered_to_the_bit_and_what_was_tuned_is_not():
-    """Before and after the target PathNet recognises its sources alike; fine-tuning has lost some of both."""
+    """Before and after the target PathNet recognises its sources alike; fine-tuning has lost some
+    of both.
+    """
     for protocol in (pathnet, frozen_features, fine_tune):
         memory = run(protocol, sources=(FAR, NEAR), steps=200, learning_rate=0.01).memory
-        assert tuple(memory.columns) == ROW_COLUMNS and memory["fold"].eq("target0+target1+target2").all()
+        assert (
+            tuple(memory.columns) == ROW_COLUMNS
+            and memory["fold"].eq("target0+target1+target2").all()
+        )
         values = memory.query("metric == 'uar'").pivot(
             index=["speaker", "seed"], columns="protocol", values="value"
         )
-        assert sorted(values.index) == [(f"all of {name}", s) for name in ("far", "near") for s in (0, 1)]
-        before, after = (values[f"{protocol.__name__}, {at} the target"] for at in ("before", "after"))
+        assert sorted(values.index) == [
+            (f"all of {name}", s) for name in ("far", "near") for s in (0, 1)
+        ]
+        before, after = (
+            values[f"{protocol.__name__}, {at} the target"] for at in ("before", "after")
+        )
         assert before.gt(0.8).all()
         assert (after < before).all() if protocol is fine_tune else (after == before).all()
     assert run(from_scratch).memory is None
 
 
 def test_a_shared_head_starts_with_what_sources_know(monkeypatch):
-    """Weights of emotions that a source has are those of the latest that has them; others are drawn."""
+    """Weights of emotions that a source has are those of the latest that has them; others are
+    drawn.
+    """
     heads = {}
     train = PathNet.train
 
@@ -249,13 +293,17 @@ def test_a_shared_head_starts_with_what_sources_know(monkeypatch):
 
 
 def test_a_target_begins_as_what_its_source_taught(monkeypatch):
-    """With the path forced, the head shared and fresh modules silent, posteriors are first the source's."""
+    """With the path forced, the head shared and fresh modules silent, posteriors are first the
+    source's.
+    """
     train, at_first = PathNet.train, []
 
     def watching(net, name, paths, examples, **options):
         if name == "target" and not at_first:
             frozen = paths[:, :, : BRIEF["n_active"]]
-            at_first.extend(net.predict(*of, examples) for of in (("near", frozen), ("target", paths)))
+            at_first.extend(
+                net.predict(*of, examples) for of in (("near", frozen), ("target", paths))
+            )
         return train(net, name, paths, examples, **options)
 
     monkeypatch.setattr(PathNet, "train", watching)
@@ -265,10 +313,14 @@ def test_a_target_begins_as_what_its_source_taught(monkeypatch):
 
 
 def test_zero_shot_sees_no_label_of_the_target():
-    """Other emotions of the training clips change nothing, and clips of other emotions are not tested."""
+    """Other emotions of the training clips change nothing, and clips of other emotions are not
+    tested.
+    """
     target = task("target", 1, emotions=("anger", "fear", "joy", "zest"), direction_seed=5)
     source = task("near", 2, emotions=("anger", "fear", "joy"), direction_seed=5)
-    outcome = run(transfer.zero_shot, target=target, sources=(source,), steps=200, learning_rate=0.01)
+    outcome = run(
+        transfer.zero_shot, target=target, sources=(source,), steps=200, learning_rate=0.01
+    )
     assert set(outcome.rows["inputs"]) == {"plain, shared emotions"}
     assert set(outcome.rows["source"]) == {"near"}
     assert outcome.rows.query("speaker == 'all'")["n"].eq(54).all()
@@ -278,11 +330,15 @@ def test_zero_shot_sees_no_label_of_the_target():
     other.emotion[learned] = np.roll(target.emotion[learned], 1)
     other = run(transfer.zero_shot, target=other, sources=(source,), steps=200, learning_rate=0.01)
     tested = np.isin(known, fold.test)
-    np.testing.assert_allclose(*(o.posteriors[:, tested] for o in (outcome, other)), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        *(o.posteriors[:, tested] for o in (outcome, other)), rtol=1e-3, atol=1e-6
+    )
 
 
 def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
-    """One has all M modules on its path, the other the steps of all tasks; rows carry the sources' names."""
+    """One has all M modules on its path, the other the steps of all tasks; rows carry the sources'
+    names.
+    """
     spent = []
     train = PathNet.train
 
@@ -310,7 +366,9 @@ def test_sources_are_pooled_into_one():
 
 @pytest.mark.parametrize("frozen_path", ["free", "seeded", "forced"])
 def test_what_becomes_of_the_frozen_path(frozen_path, monkeypatch):
-    """It is free to be used, or in the first population, or on every path beside the modules that evolve."""
+    """It is free to be used, or in the first population, or on every path beside the modules that
+    evolve.
+    """
     found = {}
     evolve = transfer.evolve
 
@@ -358,7 +416,9 @@ def test_development_speakers_decide_and_train_nothing(monkeypatch):
 
 
 def test_a_fold_without_posteriors_has_no_score():
-    """It gets a row that says why, and its seed no pooled score; other folds and seeds keep theirs."""
+    """It gets a row that says why, and its seed no pooled score; other folds and seeds keep
+    theirs.
+    """
     n, emotions = len(TARGET.emotion), TARGET.emotions
     posteriors = np.tile(TARGET.emotion[:, None] == emotions, (2, 1, 1)).astype(float)
     whole = transfer.score(TARGET, posteriors, (3, 5), protocol="any")
@@ -391,7 +451,9 @@ def framed(task, seed=0):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_frames_decide_together(protocol):
-    """On images, several a clip, each protocol scores clips, by the mean posterior of their frames."""
+    """On images, several a clip, each protocol scores clips, by the mean posterior of their
+    frames.
+    """
     target = framed(TARGET)
     outcome = run(protocol, target=target, sources=(framed(NEAR),), n_layers=2, steps=100)
     assert outcome.posteriors.shape == (2, 54, 3)
@@ -408,7 +470,9 @@ def test_posteriors_of_clips_are_means_over_their_frames():
 
 
 def test_a_task_of_crops_has_the_clips_that_have_any():
-    """Clips without a face are in no fold; each row knows its clip, and speakers are normalised by frames."""
+    """Clips without a face are in no fold; each row knows its clip, and speakers are normalised by
+    frames.
+    """
     index, clip = index_of(TARGET), np.repeat(np.arange(3, 54), 2)
     images = TARGET.features[clip].reshape(-1, 1, 3, 4)
     made = transfer.task("target", index, images, inputs="speaker-normalised", clip=clip)
@@ -420,27 +484,39 @@ def test_a_task_of_crops_has_the_clips_that_have_any():
 
 
 def test_groups_part_the_speakers():
-    """Each speaker is in one group, with all of its rows; each group is a task with folds of its own."""
+    """Each speaker is in one group, with all of its rows; each group is a task with folds of its
+    own.
+    """
     index, clip = index_of(task("own", 4, n_speakers=6)), np.repeat(np.arange(108), 2)
     features = np.arange(216.0)[:, None]
     parts = transfer.groups("own", index, features, 3, clip=clip, modality="crops")
     assert [part.name for part in parts] == ["own 1/3", "own 2/3", "own 3/3"]
-    assert sorted(s for part in parts for s in np.unique(part.speaker)) == [f"own{s}" for s in range(6)]
+    assert sorted(s for part in parts for s in np.unique(part.speaker)) == [
+        f"own{s}" for s in range(6)
+    ]
     for part in parts:
-        assert part.inputs == "crops, plain" and part.version == "synthetic-1" and len(part.folds) == 2
+        assert (
+            part.inputs == "crops, plain" and part.version == "synthetic-1" and len(part.folds) == 2
+        )
         mine = clip[part.features[:, 0].astype(int)]
         assert (index["speaker"].to_numpy()[mine] == part.speaker[part.clip]).all()
         assert len(part.features) == 72
 
 
 def test_few_training_speakers_are_drawn_and_test_clips_stay():
-    """One of two training speakers is left in each fold, the same for the same seed, and rows say so."""
+    """One of two training speakers is left in each fold, the same for the same seed, and rows say
+    so.
+    """
     few = transfer.with_few_speakers(TARGET, 1, seed=3)
     for fold, whole in zip(few.folds, TARGET.folds, strict=True):
-        assert len(np.unique(TARGET.speaker[fold.train])) == 1 and set(fold.train) < set(whole.train)
+        assert len(np.unique(TARGET.speaker[fold.train])) == 1 and set(fold.train) < set(
+            whole.train
+        )
         assert (fold.test == whole.test).all()
     again = transfer.with_few_speakers(TARGET, 1, seed=3)
     assert all((a.train == b.train).all() for a, b in zip(few.folds, again.folds, strict=True))
-    drawn = [transfer.with_few_speakers(TARGET, 1, seed=s).folds[0].train.tolist() for s in range(9)]
+    drawn = [
+        transfer.with_few_speakers(TARGET, 1, seed=s).folds[0].train.tolist() for s in range(9)
+    ]
     assert len({tuple(train) for train in drawn}) == 2
     assert set(run(from_scratch, target=few).rows["inputs"]) == {"plain, 1 training speakers"}

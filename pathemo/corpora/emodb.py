@@ -13,8 +13,13 @@ HOME = "http://emodb.bilderbar.info"
 
 MEDIA = ("audio",)
 EMOTIONS = {  # the letters are of the German words
-    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
-    "F": "happiness", "N": "neutral", "T": "sadness",
+    "W": "anger",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happiness",
+    "N": "neutral",
+    "T": "sadness",
 }
 SPEAKERS = dict.fromkeys(("03", "10", "11", "12", "15"), "male")
 SPEAKERS |= dict.fromkeys(("08", "09", "13", "14", "16"), "female")
@@ -42,7 +47,8 @@ def read_name(path):
 
 
 def listeners(root):
-    """How twenty listeners judged the utterances, by clip: `recognised` and `natural`, shares from 0 to 1.
+    """How twenty listeners judged the utterances, by clip: `recognised` and `natural`, shares from
+    0 to 1.
 
     Of the recordings of the perception test, those that were published are among them.
 
@@ -50,7 +56,11 @@ def listeners(root):
     """
     path = Path(root) / NAME / "erkennung.txt"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; it is in the download of {TITLE}, see data/README.md")
-    lines = re.findall(r"(\w+)\.wav\s+(\d+\.\d+)\s+(\d+\.\d+)", path.read_text("latin-1").replace(",", "."))
+        raise FileNotFoundError(
+            f"{path}: no such file; it is in the download of {TITLE}, see data/README.md"
+        )
+    lines = re.findall(
+        r"(\w+)\.wav\s+(\d+\.\d+)\s+(\d+\.\d+)", path.read_text("latin-1").replace(",", ".")
+    )
     table = pd.DataFrame(lines, columns=["clip", "recognised", "natural"])
     return table.set_index("clip").astype(float) / 100

@@ -14,9 +14,16 @@ HOME = "https://enterface.net/enterface05/emotion.html"
 
 MEDIA = ("video",)
 EMOTIONS = {
-    "an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness", "sa": "sadness", "su": "surprise",
+    "an": "anger",
+    "di": "disgust",
+    "fe": "fear",
+    "ha": "happiness",
+    "sa": "sadness",
+    "su": "surprise",
 }
-LEFT_OUT = re.compile(r"(^|/)subject (6|23)/")  # not segmented; lacks happiness 1-3: not in the published set
+LEFT_OUT = re.compile(
+    r"(^|/)subject (6|23)/"
+)  # not segmented; lacks happiness 1-3: not in the published set
 SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if n not in (6, 23)}  # gender unknown
 CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS for k in range(1, 6)]
 
@@ -34,10 +41,11 @@ eNTERFACE'05 has to be downloaded by browser: its server sends an incomplete cer
 
 
 def read_name(path):
-    """What place and name of an eNTERFACE'05 recording say; None for the subjects left out (6 and 23).
+    """What place and name of an eNTERFACE'05 recording say; None for the subjects left out (6 and
+    23).
 
-    The speaker is the folder's, since all files of subject 11 are named s12_*. Anger sentences 1 and 2 of
-    subject 2 are swapped: `clip` is what the name says, `statement` what is spoken.
+    The speaker is the folder's, since all files of subject 11 are named s12_*. Anger sentences 1
+    and 2 of subject 2 are swapped: `clip` is what the name says, `statement` what is spoken.
 
     >>> read_name("subject 11/anger/sentence 3/s12_an_3.avi")
     {'clip': 's11_an_3', 'speaker': '11', 'emotion': 'anger', 'statement': 'an3'}
@@ -50,7 +58,11 @@ def read_name(path):
     name = PATTERN.fullmatch(place)
     speaker, emotion = name and name["speaker"].zfill(2), name and EMOTIONS[name["code"]]
     subjects = ("11", "12") if speaker == "11" else (speaker,)
-    if speaker not in SPEAKERS or name["subject"].zfill(2) not in subjects or name["emotion"] != emotion:
+    if (
+        speaker not in SPEAKERS
+        or name["subject"].zfill(2) not in subjects
+        or name["emotion"] != emotion
+    ):
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     clip = f"s{speaker}_{name['code']}_{name['k']}"
     spoken = {"s02_an_1": "an2", "s02_an_2": "an1"}.get(clip, name["code"] + name["k"])

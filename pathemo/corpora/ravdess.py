@@ -1,7 +1,7 @@
 """RAVDESS: 24 North American actors, two sentences, eight emotions; sound, video and landmarks.
 
-Speech only: song is left out. Two clips of actor 07 are one recording (see data/README.md); both stay.
-"""
+Speech only: song is left out. Two clips of actor 07 are one recording (see data/README.md); both
+stay."""
 
 import re
 from pathlib import Path
@@ -26,13 +26,20 @@ PATTERN = re.compile(
     r"-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))",
     re.ASCII,
 )
-# (address, hash, folder); a hash that is itself an address is looked up in the record's own list of files
-AUDIO, VIDEO, TRACKING = "Audio_Speech_Actors_01-24", "Video_Speech_Actor_", "FacialTracking_Actors_01-24"
+# (address, hash, folder); a hash that is itself an address is looked up in the record's own list of
+# files
+AUDIO, VIDEO, TRACKING = (
+    "Audio_Speech_Actors_01-24",
+    "Video_Speech_Actor_",
+    "FacialTracking_Actors_01-24",
+)
 RECORD, TRACKED = "https://zenodo.org/api/records/1188976", "https://zenodo.org/api/records/3255102"
 ARCHIVE = "https://zenodo.org/records/{}/files/{}.zip"
 DOWNLOADS = {
     "audio": [(ARCHIVE.format(1188976, AUDIO), "md5:bc696df654c87fed845eb13823edef8a", AUDIO)],
-    "video": [(ARCHIVE.format(1188976, VIDEO + actor), RECORD, VIDEO + actor) for actor in SPEAKERS],
+    "video": [
+        (ARCHIVE.format(1188976, VIDEO + actor), RECORD, VIDEO + actor) for actor in SPEAKERS
+    ],
     "landmarks": [(ARCHIVE.format(3255102, TRACKING), TRACKED, TRACKING)],
 }
 
@@ -40,7 +47,8 @@ DOWNLOADS = {
 def read_name(path):
     """What the name of a RAVDESS file says; None for song.
 
-    Sound, video and landmarks of a performance differ in the modality only, which is no part of `clip`.
+    Sound, video and landmarks of a performance differ in the modality only, which is no part of
+    `clip`.
 
     >>> read_name("03-01-05-02-01-01-08.wav")["clip"], read_name("01-01-05-02-01-01-08.mp4")["clip"]
     ('01-05-02-01-01-08', '01-05-02-01-01-08')

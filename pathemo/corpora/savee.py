@@ -1,8 +1,7 @@
 """SAVEE: four English men, seven emotions, sound and video.
 
-Some sentences recur under other emotions, but their numbers do not tell which. So `statement` is the code of
-emotion and number: it never joins two texts, and may part two equal ones.
-"""
+Some sentences recur under other emotions, but their numbers do not tell which. So `statement` is
+the code of emotion and number: it never joins two texts, and may part two equal ones."""
 
 import re
 from pathlib import Path
@@ -15,8 +14,13 @@ HOME = "http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/Register.html"
 
 MEDIA = ("audio", "video")
 EMOTIONS = {
-    "a": "anger", "d": "disgust", "f": "fear", "h": "happiness",
-    "n": "neutral", "sa": "sadness", "su": "surprise",
+    "a": "anger",
+    "d": "disgust",
+    "f": "fear",
+    "h": "happiness",
+    "n": "neutral",
+    "sa": "sadness",
+    "su": "surprise",
 }
 SPEAKERS = dict.fromkeys(("DC", "JE", "JK", "KL"), "male")
 

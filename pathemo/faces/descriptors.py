@@ -1,4 +1,6 @@
-"""What is made of face images: edges as a row of features, saliency as the guide of a spatial transformer."""
+"""What is made of face images: edges as a row of features, saliency as the guide of a spatial
+transformer.
+"""
 
 import cv2
 import numpy as np
@@ -8,13 +10,13 @@ from scipy import fft, ndimage
 def hog(images):
     """Histograms of oriented gradients (n, n_features) float32 of images (n, size, size) in [0, 1].
 
-    12 directions of a full turn a cell, contrast-normalised over every block of 2 x 2 cells. Each number is
-    the mean over an image and its mirror image, so the blocks of the left half, the middle column among them,
-    hold all: of a 48 x 48 image 3 columns of 5 blocks of 48 numbers. Cells are of 8 pixels, which divide the
-    size.
+    12 directions of a full turn a cell, contrast-normalised over every block of 2 x 2 cells. Each
+    number is the mean over an image and its mirror image, so the blocks of the left half, the
+    middle column among them, hold all: of a 48 x 48 image 3 columns of 5 blocks of 48 numbers.
+    Cells are of 8 pixels, which divide the size.
 
-    Source: Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005; OpenCV's.
-    Signed directions and the mirror image are ours.
+    Source: Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005;
+    OpenCV's. Signed directions and the mirror image are ours.
 
     >>> hog(np.zeros((3, 48, 48))).shape
     (3, 720)
@@ -22,16 +24,20 @@ def hog(images):
     size = images.shape[1:]
     descriptor = cv2.HOGDescriptor(size, (16, 16), (8, 8), (8, 8), 12, _signedGradient=True)
     levels = [np.uint8(np.round(255 * image)) for image in images]
-    both = [(descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))) / 2 for image in levels]
+    both = [
+        (descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))) / 2 for image in levels
+    ]
     n_columns = size[1] // 8 - 1  # of blocks; OpenCV goes through them column by column
-    return np.reshape(both, (len(both), n_columns, -1))[:, : (n_columns + 1) // 2].reshape(len(both), -1)
+    return np.reshape(both, (len(both), n_columns, -1))[:, : (n_columns + 1) // 2].reshape(
+        len(both), -1
+    )
 
 
 def saliency(images):
     """Saliency maps of images (n_images, height, width): float32 in [0, 1], the same shape.
 
-    What is left of the spectrum's logarithm once its local mean is taken away belongs to what is unusual in
-    the picture. The blur, of 2.5 pixels at a width of 64, scales with the image.
+    What is left of the spectrum's logarithm once its local mean is taken away belongs to what is
+    unusual in the picture. The blur, of 2.5 pixels at a width of 64, scales with the image.
 
     Source: Hou & Zhang 2007, "Saliency detection: a spectral residual approach".
     """

@@ -1,8 +1,7 @@
 """Faces found in pictures, followed through videos, and cut out.
 
-A box (x, y, width, height) is in shares of the picture's shorter side, so it holds however much the picture
-is reduced. Its origin is the upper left corner.
-"""
+A box (x, y, width, height) is in shares of the picture's shorter side, so it holds however much the
+picture is reduced. Its origin is the upper left corner."""
 
 import warnings
 from functools import cache as once
@@ -18,22 +17,26 @@ from .. import cache
 from ..corpora import model
 from .pictures import frames, picture
 
-# Smallest face sought, of the shorter side, and the step between sizes: where the first search finds too few
-# faces, the second looks for smaller ones.
+# Smallest face sought, of the shorter side, and the step between sizes: where the first search
+# finds too few faces, the second looks for smaller ones.
 SEARCHES = (1 / 5, 1.2), (1 / 16, 1.1)
-SMALLEST = 24  # [pixels] of the smallest face sought, in the reduced picture: the window of the cascade
+SMALLEST = (
+    24  # [pixels] of the smallest face sought, in the reduced picture: the window of the cascade
+)
 WHOLE = 100  # [pixels] images up to this size are faces already
 LEAST = 0.5  # share of a clip's frames in which its face has to be found
 GAP = 0.5  # [s] a face is taken to be where it was found this long before or after
-CODE = "".join(pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "pictures.py"))
+CODE = "".join(
+    pooch.file_hash(Path(__file__).with_name(name)) for name in ("detection.py", "pictures.py")
+)
 
 
 def find(image, *, detector="haar", smallest=1 / 5, step=1.1):
     """Boxes (n_faces, 4) of all faces in a picture (height, width) uint8, the largest first.
 
-    The detector is "haar", the cascade that OpenCV ships, or "yunet", once `python -m pathemo fetch yunet`
-    got it. `smallest` is the width of the smallest face sought, of the picture's shorter side; `step` is the
-    ratio of the sizes that the cascade tries.
+    The detector is "haar", the cascade that OpenCV ships, or "yunet", once `python -m pathemo fetch
+    yunet` got it. `smallest` is the width of the smallest face sought, of the picture's shorter
+    side; `step` is the ratio of the sizes that the cascade tries.
 
     Source: Viola & Jones 2001 (the cascade); Wu et al. 2023 (YuNet).
     """
@@ -41,7 +44,9 @@ def find(image, *, detector="haar", smallest=1 / 5, step=1.1):
     shorter = min(reduced.shape)
     width = max(1, round(smallest * shorter))
     if detector == "haar":
-        boxes = np.reshape(_cascade().detectMultiScale(reduced, step, 5, minSize=(width, width)), (-1, 4))
+        boxes = np.reshape(
+            _cascade().detectMultiScale(reduced, step, 5, minSize=(width, width)), (-1, 4)
+        )
     else:
         _yunet().setInputSize(reduced.shape[::-1])
         _, boxes = _yunet().detect(cv2.cvtColor(reduced, cv2.COLOR_GRAY2BGR))
@@ -61,16 +66,21 @@ def _yunet():
 
 def _reduce(image, side):
     share = side / min(image.shape)
-    return image if share >= 1 else cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return (
+        image
+        if share >= 1
+        else cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    )
 
 
 def follow(found, time):
-    """Boxes (n_frames, 4) of one person through a video, not a number where that person is not seen.
+    """Boxes (n_frames, 4) of one person through a video, not a number where that person is not
+    seen.
 
-    Boxes that overlap from frame to frame are one person's; the person with the largest sum of widths, so the
-    largest and most persistent, is followed. Single jumps are removed by a median over three frames.
-    Between frames with the face, and up to 0.5 s away from one, the box is interpolated. `found` holds an
-    array (n_faces, 4) a frame; `time` (n_frames,) [s] increases.
+    Boxes that overlap from frame to frame are one person's; the person with the largest sum of
+    widths, so the largest and most persistent, is followed. Single jumps are removed by a median
+    over three frames. Between frames with the face, and up to 0.5 s away from one, the box is
+    interpolated. `found` holds an array (n_faces, 4) a frame; `time` (n_frames,) [s] increases.
 
     >>> small, large = [0.8, 0, 0.1, 0.1], [0, 0, 0.4, 0.4]
     >>> follow([np.array([large, small]), np.array([small])], [0, 1])[:, 2]
@@ -100,7 +110,9 @@ def follow(found, time):
 def _overlap(one, other):
     """Intersection of two boxes over their union."""
     (x, y, width, height), (u, v, breadth, length) = one, other
-    shared = max(0, min(x + width, u + breadth) - max(x, u)) * max(0, min(y + height, v + length) - max(y, v))
+    shared = max(0, min(x + width, u + breadth) - max(x, u)) * max(
+        0, min(y + height, v + length) - max(y, v)
+    )
     return shared / (width * height + breadth * length - shared)
 
 
@@ -108,13 +120,15 @@ def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
     """Face boxes, a row a frame: the table row, clip, time [s], x, y, width, height, found; cached.
 
     `row` is the position in the index of the clip's first row. Where `found` is False, the box is
-    interpolated, or not a number where there is no face. ValueError for an unknown detector, or clips without
-    a usable video or image: all by name; FileNotFoundError where the model of YuNet is not there.
+    interpolated, or not a number where there is no face. ValueError for an unknown detector, or
+    clips without a usable video or image: all by name; FileNotFoundError where the model of YuNet
+    is not there.
 
     Parameters
     ----------
     index : DataFrame with columns clip, corpus and video, or image
-        An index that has images is of images, each a frame. Those of at most 100 pixels are faces already.
+        An index that has images is of images, each a frame. Those of at most 100 pixels are faces
+        already.
     n_frames : int
         Frames of each video, evenly over its time.
     detector : str or None
@@ -126,7 +140,9 @@ def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
 
 
 def _found(index, n_frames, detector, n_jobs):
-    """The table of `detections`, its part (n_frames, 6) of each row's file, and the settings of both."""
+    """The table of `detections`, its part (n_frames, 6) of each row's file, and the settings of
+    both.
+    """
     if detector not in ("haar", "yunet", None):
         raise ValueError(f"unknown detector {detector!r}; valid: 'haar', 'yunet', None")
     if detector == "yunet":
@@ -134,7 +150,9 @@ def _found(index, n_frames, detector, n_jobs):
     of_images = "image" in index and index["image"].notna().any()
     settings = ("image", None, detector) if of_images else ("video", n_frames, detector)
     found = _cached(index, _detect, settings, (-1, 6), np.float64, n_jobs)
-    table = pd.DataFrame(np.concatenate(found), columns=["time", "x", "y", "width", "height", "found"])
+    table = pd.DataFrame(
+        np.concatenate(found), columns=["time", "x", "y", "width", "height", "found"]
+    )
     table["found"] = table["found"].astype(bool)
     row = np.repeat(_first_rows(index), [len(boxes) for boxes in found])
     table.insert(0, "row", row)
@@ -145,8 +163,19 @@ def _found(index, n_frames, detector, n_jobs):
 def _cached(index, make, settings, shape, dtype, n_jobs, given=None):
     medium = settings[0]
     few = 8 if medium == "video" else 50  # take less time than to start processes
-    return cache.arrays(index, (medium,), make, settings, kind="faces", code=CODE, shape=shape, dtype=dtype,
-                        given=given, n_jobs=n_jobs, few=few)
+    return cache.arrays(
+        index,
+        (medium,),
+        make,
+        settings,
+        kind="faces",
+        code=CODE,
+        shape=shape,
+        dtype=dtype,
+        given=given,
+        n_jobs=n_jobs,
+        few=few,
+    )
 
 
 def _shown(path, medium, n_frames, side):
@@ -169,46 +198,62 @@ def _detect(path, medium, n_frames, detector):
             else:
                 found.append(find(image, detector=detector, smallest=smallest, step=step))
         boxes = follow(found, time)
-        seen = [any(_overlap(box, other) >= 0.3 for other in others) for box, others in zip(boxes, found)]
+        seen = [
+            any(_overlap(box, other) >= 0.3 for other in others)
+            for box, others in zip(boxes, found)
+        ]
         if np.mean(seen) >= 0.5:
             break
     return np.column_stack([time, boxes, seen])
 
 
 def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1):
-    """Face images (n_images, size, size) as float32 in [0, 1], and the clip each belongs to; cached.
+    """Face images (n_images, size, size) as float32 in [0, 1], and the clip each belongs to;
+    cached.
 
-    The second array (n_images,) holds positions in the index: of each image's clip, or of the first of its
-    rows where images share a clip. So `index["emotion"].iloc[clip]` are the labels, `np.isin(clip,
-    fold.test)` are the images of a fold, and posteriors are averaged a clip by
-    `pd.DataFrame(posteriors).groupby(clip).mean()`. Images are in the order of the index and of time; they
-    are those rows of `detections` which have a box.
+    The second array (n_images,) holds positions in the index: of each image's clip, or of the first
+    of its rows where images share a clip. So `index["emotion"].iloc[clip]` are the labels,
+    `np.isin(clip, fold.test)` are the images of a fold, and posteriors are averaged a clip by
+    `pd.DataFrame(posteriors).groupby(clip).mean()`. Images are in the order of the index and of
+    time; they are those rows of `detections` which have a box.
 
-    A clip whose face was found in less than half of its frames is left out; a warning names all such. Errors
-    are those of `detections`; ValueError, too, where no clip is left.
+    A clip whose face was found in less than half of its frames is left out; a warning names all
+    such. Errors are those of `detections`; ValueError, too, where no clip is left.
 
     Parameters
     ----------
     index, n_frames, detector, n_jobs : as in `detections`
     size : int [pixels]
     margin : float
-        Widens the square around the face on each side, by that share of it; edges are repeated outwards.
-        Pictures that are taken whole have none.
+        Widens the square around the face on each side, by that share of it; edges are repeated
+        outwards. Pictures that are taken whole have none.
     """
     table, found, settings = _found(index, n_frames, detector, n_jobs)
     share = table.groupby("row")["found"].mean()
     few = share[share < LEAST]
     if len(few) == len(share):
-        raise ValueError(f"no clip has a face in {LEAST:.0%} of its frames: try another detector, or None")
+        raise ValueError(
+            f"no clip has a face in {LEAST:.0%} of its frames: try another detector, or None"
+        )
     if len(few):
         names = [f"{index['clip'].iloc[row]} ({value:.0%})" for row, value in few.iloc[:20].items()]
         more = f" and {len(few) - 20} more" if len(few) > 20 else ""
-        warnings.warn(f"{len(few)} of {len(share)} clips are left out, with a face in less than {LEAST:.0%} "
-                      f"of their frames: {', '.join(names)}{more}", stacklevel=2)
+        warnings.warn(
+            f"{len(few)} of {len(share)} clips are left out, with a face in less than {LEAST:.0%} "
+            f"of their frames: {', '.join(names)}{more}",
+            stacklevel=2,
+        )
     clip = table["row"][table["x"].notna() & ~table["row"].isin(few.index)].to_numpy()
     kept = np.flatnonzero(np.isin(_first_rows(index), clip))
-    made = _cached(index.iloc[kept], _cut, (*settings, size, margin), (-1, size, size), np.uint8, n_jobs,
-                   given=[found[row][:, 1:5] for row in kept])
+    made = _cached(
+        index.iloc[kept],
+        _cut,
+        (*settings, size, margin),
+        (-1, size, size),
+        np.uint8,
+        n_jobs,
+        given=[found[row][:, 1:5] for row in kept],
+    )
     return np.divide(np.concatenate(made), 255, dtype=np.float32), clip
 
 
@@ -223,7 +268,9 @@ def _cut(path, medium, n_frames, detector, size, margin, boxes):
     known = boxes[~np.isnan(boxes[:, 0])]
     if not len(known):
         return np.empty((0, size, size))
-    side = int(np.ceil(2 * size / np.median(known[:, 2])))  # the face about twice as large as its image
+    side = int(
+        np.ceil(2 * size / np.median(known[:, 2]))
+    )  # the face about twice as large as its image
     shown = _shown(path, medium, n_frames, side)
     found = [(image, box) for (_, image), box in zip(shown, boxes) if not np.isnan(box[0])]
     return [cut(image, box, size, margin=margin if box[2] < 1 else 0) for image, box in found]
@@ -237,9 +284,13 @@ def square(box, margin=0.0):
 
 
 def cut(image, box, size=48, *, margin=0.0):
-    """Image (size, size) uint8 of a box in a picture (height, width); what lies outside repeats the edge."""
+    """Image (size, size) uint8 of a box in a picture (height, width); what lies outside repeats the
+    edge.
+    """
     left, top, side = np.round(square(box, margin) * min(image.shape)).astype(int)
-    rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1)
-                     for start, end in zip((top, left), image.shape))
+    rows, columns = (
+        np.clip(np.arange(start, start + side), 0, end - 1)
+        for start, end in zip((top, left), image.shape)
+    )
     way = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
     return cv2.resize(image[np.ix_(rows, columns)], (size, size), interpolation=way)

@@ -10,19 +10,22 @@ WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where
 
 
 def frames(path, *, n_frames=None, side=None):
-    """Frames of a video, evenly over its time: an iterator of (time [s], (height, width) uint8 grey).
+    """Frames of a video, evenly over its time: an iterator of (time [s], (height, width) uint8
+    grey).
 
-    A frame that lasts is given once, so a video with few frames gives fewer than asked for. One frame is in
-    memory at a time, however long the video. Every container that FFmpeg reads, with any frame rate, constant
-    or not, and upright where the camera was turned and says so.
+    A frame that lasts is given once, so a video with few frames gives fewer than asked for. One
+    frame is in memory at a time, however long the video. Every container that FFmpeg reads, with
+    any frame rate, constant or not, and upright where the camera was turned and says so.
 
-    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or truncated:
-    it ends before 90 % of what its header announces (that of an MKV announces nothing, so a cut one passes).
+    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or
+    truncated: it ends before 90 % of what its header announces (that of an MKV announces nothing,
+    so a cut one passes).
 
     Parameters
     ----------
     n_frames : int
-        That many, the one in the middle of each of as many equal parts of the video; without it, every frame.
+        That many, the one in the middle of each of as many equal parts of the video; without it,
+        every frame.
     side : int [pixels]
         Frames whose shorter side is longer are reduced to it.
     """
@@ -41,7 +44,9 @@ def frames(path, *, n_frames=None, side=None):
                     raise ValueError("it is damaged: it lasts longer than it announces")
                 yield shown
     except (OSError, av.FFmpegError) as problem:
-        raise ValueError(f"{path}: it is damaged or no video ({problem.strerror}). {WAY_OUT}") from problem
+        raise ValueError(
+            f"{path}: it is damaged or no video ({problem.strerror}). {WAY_OUT}"
+        ) from problem
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
 
@@ -53,13 +58,17 @@ def _duration(container):
     if container.duration:
         return container.duration / av.time_base
     # Recordings of a browser tell no duration: that of the last packet, without decoding any.
-    last = max((packet.pts for packet in container.demux(stream) if packet.pts is not None), default=0)
+    last = max(
+        (packet.pts for packet in container.demux(stream) if packet.pts is not None), default=0
+    )
     container.seek(0)
     return float(last * stream.time_base)
 
 
 def _chosen(container, step, side):
-    """Time and picture of the frames that are shown in the middle of each step [s]; of 0: of all."""
+    """Time and picture of the frames that are shown in the middle of each step [s]; of 0: of
+    all.
+    """
     stream = container.streams.video[0]
     lasts = float(1 / (stream.average_rate or 25))
     count, start, now, due = 0, None, 0.0, step / 2
@@ -86,10 +95,11 @@ def _grey(frame, side):
 
 
 def picture(path):
-    """Picture of an image file, (height, width) uint8 grey: any common format, colour or grey, any depth.
+    """Picture of an image file, (height, width) uint8 grey: any common format, colour or grey, any
+    depth.
 
-    What has more than 8 bits is stretched from its darkest to its brightest, since few such files use all.
-    FileNotFoundError where nothing is there, ValueError where it is no image, or damaged.
+    What has more than 8 bits is stretched from its darkest to its brightest, since few such files
+    use all. FileNotFoundError where nothing is there, ValueError where it is no image, or damaged.
     """
     path = Path(path)
     if not path.exists():

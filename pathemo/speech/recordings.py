@@ -9,16 +9,19 @@ import numpy as np
 import soundfile
 import soxr
 
-SILENCE = 1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
+SILENCE = (
+    1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
+)
 WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
 
 
 def decode(path, *, sampling_rate):
-    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by soxr.
+    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by
+    soxr.
 
-    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file is told by
-    its header, which announces more than is there (that of an MKV does not, so a cut MKV passes). What was
-    changed within the samples is told in a FLAC alone, by their checksum.
+    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file
+    is told by its header, which announces more than is there (that of an MKV does not, so a cut MKV
+    passes). What was changed within the samples is told in a FLAC alone, by their checksum.
 
     Parameters
     ----------
@@ -30,7 +33,8 @@ def decode(path, *, sampling_rate):
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is empty, no recording, damaged, truncated, silent, not finite, or a video without a sound track.
+        It is empty, no recording, damaged, truncated, silent, not finite, or a video without a
+        sound track.
     """
     path = Path(path)
     if not path.exists():
@@ -51,25 +55,33 @@ def decode(path, *, sampling_rate):
             raise ValueError(f"it is silent: no sample is {SILENCE:g} of full scale off the mean")
     except (OSError, soundfile.LibsndfileError, av.FFmpegError) as problem:
         reason = getattr(problem, "error_string", None) or problem.strerror
-        raise ValueError(f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}") from problem
+        raise ValueError(
+            f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}"
+        ) from problem
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
     return soxr.resample(y, rate, sampling_rate)
 
 
 def _check_bytes(path):
-    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept it."""
+    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept
+    it.
+    """
     with open(path, "rb") as file:
         header, n_bytes = file.read(8), path.stat().st_size
     if n_bytes == 0:
         raise ValueError("it is empty (0 bytes)")
-    n_announced = int.from_bytes(header[4:], "little")  # 0x7FFFF000 or more: written to a pipe, not known
+    n_announced = int.from_bytes(
+        header[4:], "little"
+    )  # 0x7FFFF000 or more: written to a pipe, not known
     if header.startswith(b"RIFF") and n_bytes < n_announced < 0x7FFFF000:
         raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
 
 
 def _check_header(path, channels):
-    """Refuse a WAV that ends where its parts do not, and a header that contradicts itself or the samples."""
+    """Refuse a WAV that ends where its parts do not, and a header that contradicts itself or the
+    samples.
+    """
     content = path.read_bytes()
     if content.startswith(b"fLaC") and soundfile.info(path).subtype == "PCM_16":
         digest, announced = hashlib.md5((channels * 2**15).astype("<i2")).digest(), content[26:42]
@@ -81,7 +93,9 @@ def _check_header(path, channels):
     while end + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, end)
         if name == b"fmt ":
-            kind, n_channels, rate, speed, width, bits = struct.unpack_from("<HHIIHH", content, end + 8)
+            kind, n_channels, rate, speed, width, bits = struct.unpack_from(
+                "<HHIIHH", content, end + 8
+            )
             if kind in (1, 3) and (speed != rate * width or width != n_channels * -(-bits // 8)):
                 raise ValueError("its header contradicts itself")
         end += 8 + size + size % 2
@@ -95,9 +109,15 @@ def _sound_track(path):
             raise ValueError("it has no sound track")
         stream = container.streams.audio[0]
         to_float = av.AudioResampler(format="fltp")
-        parts = [part.to_ndarray() for frame in container.decode(stream) for part in to_float.resample(frame)]
+        parts = [
+            part.to_ndarray()
+            for frame in container.decode(stream)
+            for part in to_float.resample(frame)
+        ]
         y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
         n_announced = (stream.duration or 0) * stream.time_base * stream.rate
         if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
-            raise ValueError(f"it is truncated: {float(n_announced):.0f} samples announced, {len(y)} there")
+            raise ValueError(
+                f"it is truncated: {float(n_announced):.0f} samples announced, {len(y)} there"
+            )
         return y, stream.rate

@@ -11,13 +11,16 @@ from .. import cache
 from .recordings import decode
 
 HERE = Path(__file__)
-CODE = pooch.file_hash(HERE) + pooch.file_hash(HERE.with_name("recordings.py"))  # new code, new entries
+CODE = pooch.file_hash(HERE) + pooch.file_hash(
+    HERE.with_name("recordings.py")
+)  # new code, new entries
 
 
 def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0):
     """Log-mel spectrogram (n_mels, 1 + n_samples // hop) as float32 [dB], equal to librosa's.
 
-    Hann window, ends mirrored, Slaney's scale and norm; the defaults are CNN-14's, at 32 kHz and at 16 kHz.
+    Hann window, ends mirrored, Slaney's scale and norm; the defaults are CNN-14's, at 32 kHz and at
+    16 kHz.
 
     Parameters
     ----------
@@ -35,18 +38,30 @@ def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, 
     """
     n_fft, step = round(window * sampling_rate), round(hop * sampling_rate)
     if len(y) < n_fft:
-        raise ValueError(f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window")
-    mel = MelSpectrogram(sampling_rate, n_fft, None, step, fmin, min(fmax, sampling_rate / 2), n_mels=n_mels,
-                         norm="slaney", mel_scale="slaney")
+        raise ValueError(
+            f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window"
+        )
+    mel = MelSpectrogram(
+        sampling_rate,
+        n_fft,
+        None,
+        step,
+        fmin,
+        min(fmax, sampling_rate / 2),
+        n_mels=n_mels,
+        norm="slaney",
+        mel_scale="slaney",
+    )
     return AmplitudeToDB("power")(mel(torch.as_tensor(y, dtype=torch.float32))).numpy()
 
 
 def segments(index, *, n_mels=32, n_frames=48, hop=0.032, speed=1.0, n_jobs=-1):
-    """Log-mel segments of each clip (n_segments, n_mels, n_frames) [dB], and the clip of each (n_segments,).
+    """Log-mel segments of each clip (n_segments, n_mels, n_frames) [dB], and the clip of each
+    (n_segments,).
 
-    Segments overlap by half and cover the clip evenly; one that is too short is centred between frames of
-    silence. Levels are relative to the loudest band of the clip and cut off 60 dB below it. They are kept in
-    the cache, as functionals are.
+    Segments overlap by half and cover the clip evenly; one that is too short is centred between
+    frames of silence. Levels are relative to the loudest band of the clip and cut off 60 dB below
+    it. They are kept in the cache, as functionals are.
 
     Parameters
     ----------
@@ -67,16 +82,29 @@ def segments(index, *, n_mels=32, n_frames=48, hop=0.032, speed=1.0, n_jobs=-1):
     """
     settings, form = (n_mels, n_frames, hop, speed), {"kind": "log-mel", "code": CODE}
     of_clips = cache.arrays(
-        index, ("audio", "video"), _segments, settings, shape=(-1, n_mels, n_frames), n_jobs=n_jobs, **form
+        index,
+        ("audio", "video"),
+        _segments,
+        settings,
+        shape=(-1, n_mels, n_frames),
+        n_jobs=n_jobs,
+        **form,
     )
-    return np.concatenate(of_clips), np.repeat(np.arange(len(index)), [len(part) for part in of_clips])
+    return np.concatenate(of_clips), np.repeat(
+        np.arange(len(index)), [len(part) for part in of_clips]
+    )
 
 
 def _segments(path, n_mels, n_frames, hop, speed, sampling_rate=16000):
     y = decode(path, sampling_rate=round(sampling_rate / speed))
     y = np.pad(y, max(0, round(hop * sampling_rate) - len(y)))  # a window at least
     mel = log_mel(
-        y, sampling_rate=sampling_rate, n_mels=n_mels, window=2 * hop, hop=hop, fmax=sampling_rate / 2
+        y,
+        sampling_rate=sampling_rate,
+        n_mels=n_mels,
+        window=2 * hop,
+        hop=hop,
+        fmax=sampling_rate / 2,
     )
     mel = np.maximum(mel - mel.max(), -60)
     missing = max(0, n_frames - mel.shape[1])

@@ -1,14 +1,14 @@
 """Functionals: one row of numbers an utterance.
 
-They describe, over an utterance, descriptors taken every 10 ms: their statistics, their course, how they
-move together, and how the spectrum is modulated. One short-time Fourier transform feeds all descriptors: its
-power gives bands, cepstrum, shape and level, and the inverse transform of that power is the autocorrelation,
-which gives pitch and voicing.
+They describe, over an utterance, descriptors taken every 10 ms: their statistics, their course, how
+they move together, and how the spectrum is modulated. One short-time Fourier transform feeds all
+descriptors: its power gives bands, cepstrum, shape and level, and the inverse transform of that
+power is the autocorrelation, which gives pitch and voicing.
 
-Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 with the two passes of De Looze
-and Hirst 2008, correlations of descriptors after Williamson et al. 2013 with the logarithm of Arsigny et al.
-2006, modulations after Chi, Ru and Shamma 2005. Ours, as the papers give no inputs.
-"""
+Source: descriptors after Eyben et al. 2016 (GeMAPS), pitch after Boersma 1993 with the two passes
+of De Looze and Hirst 2008, correlations of descriptors after Williamson et al. 2013 with the
+logarithm of Arsigny et al. 2006, modulations after Chi, Ru and Shamma 2005. Ours, as the papers
+give no inputs."""
 
 from itertools import combinations_with_replacement, product
 from pathlib import Path
@@ -23,7 +23,9 @@ from .. import cache
 from .recordings import decode
 
 HERE = Path(__file__)
-CODE = pooch.file_hash(HERE) + pooch.file_hash(HERE.with_name("recordings.py"))  # new code, new entries
+CODE = pooch.file_hash(HERE) + pooch.file_hash(
+    HERE.with_name("recordings.py")
+)  # new code, new entries
 
 HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
@@ -35,8 +37,21 @@ PITCH_RANGE = 60.0, 600.0  # [Hz]
 N_BANDS = 40  # of the mel scale
 BANDS = tuple(f"band{number}" for number in range(1, 11))  # means of four of them
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
-SHAPE = ("centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux", "slope_low",
-         "slope_high", "alpha", "hammarberg", "level", "loudness")
+SHAPE = (
+    "centroid",
+    "spread",
+    "rolloff25",
+    "rolloff50",
+    "rolloff85",
+    "flatness",
+    "flux",
+    "slope_low",
+    "slope_high",
+    "alpha",
+    "hammarberg",
+    "level",
+    "loudness",
+)
 VOICE = ("pitch", "voicing")
 FRAME = CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
 STATISTICS = ("mean", "sd", "delta")
@@ -49,7 +64,17 @@ MOVING = (*CHANGING, "level", "pitch", "voicing")
 TOGETHER = (*MOVING, *(f"change of {name}" for name in CHANGING))
 CERTAINTY = 0.95  # what correlations are multiplied by, so that their matrix has a logarithm
 RATES = (0.0, 2.5, 5.0, 10.0, 20.0)  # [Hz]
-SCALES = (0.0, 0.03, -0.03, 0.06, -0.06, 0.12, -0.12, 0.25, -0.25)  # [cycles a band]; falling ones below 0
+SCALES = (
+    0.0,
+    0.03,
+    -0.03,
+    0.06,
+    -0.06,
+    0.12,
+    -0.12,
+    0.25,
+    -0.25,
+)  # [cycles a band]; falling ones below 0
 MODULATIONS = tuple((rate, scale) for rate, scale in product(RATES, SCALES) if rate or scale > 0)
 QUARTERS = tuple(f"quarter{number}" for number in range(1, 5))  # of the bands
 FUNCTIONALS = (
@@ -64,10 +89,11 @@ FUNCTIONALS = (
 
 
 def functionals(index, *, sampling_rate=16000, speed=1.0, n_jobs=-1):
-    """Functionals of each clip's sound, or else its video's: (n_clips, n_features) float32, as FUNCTIONALS.
+    """Functionals of each clip's sound, or else its video's: (n_clips, n_features) float32, as
+    FUNCTIONALS.
 
-    Rows are kept in the cache folder (PATHEMO_CACHE, else the user's) under the recording's content, the
-    settings and this code: what is finished is not made again, a cut entry is.
+    Rows are kept in the cache folder (PATHEMO_CACHE, else the user's) under the recording's
+    content, the settings and this code: what is finished is not made again, a cut entry is.
 
     Parameters
     ----------
@@ -81,10 +107,13 @@ def functionals(index, *, sampling_rate=16000, speed=1.0, n_jobs=-1):
     Raises
     ------
     ValueError
-        The sampling rate is too low; or clips have no usable sound: all by name, the others stay cached.
+        The sampling rate is too low; or clips have no usable sound: all by name, the others stay
+        cached.
     """
     if sampling_rate < 2 * HIGHEST:
-        raise ValueError(f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}")
+        raise ValueError(
+            f"sampling_rate is {sampling_rate} Hz, functionals need at least {2 * HIGHEST:.0f}"
+        )
     form = {"kind": "speech", "code": CODE, "shape": (len(FUNCTIONALS),)}
     return np.stack(
         cache.arrays(index, ("audio", "video"), _row, (sampling_rate, speed), n_jobs=n_jobs, **form)
@@ -97,13 +126,14 @@ def _row(path, sampling_rate, speed):
 
 
 def functionals_of(y, *, sampling_rate):
-    """Functionals (n_features,) of one utterance, finite however short (padded to 0.5 s) or still it is.
+    """Functionals (n_features,) of one utterance, finite however short (padded to 0.5 s) or still
+    it is.
 
-    Frames within 40 dB of the loudest are active; what lies between the first and the last of them counts.
-    Powers are relative to their mean over active frames, so that the recording level shows in `level` [dB of
-    full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing are of voiced frames, 0 in a
-    clip without any; what follows their course draws pitch through the frames between. Frequencies in [kHz],
-    levels in [dB].
+    Frames within 40 dB of the loudest are active; what lies between the first and the last of them
+    counts. Powers are relative to their mean over active frames, so that the recording level shows
+    in `level` [dB of full scale] and `loudness` alone. Pitch [semitones above 150 Hz] and voicing
+    are of voiced frames, 0 in a clip without any; what follows their course draws pitch through the
+    frames between. Frequencies in [kHz], levels in [dB].
 
     Parameters
     ----------
@@ -125,14 +155,18 @@ def functionals_of(y, *, sampling_rate):
     reference = total[active].mean()
     power /= reference
 
-    mel_bank = melscale_fbanks(len(power), LOWEST, HIGHEST, N_BANDS, sampling_rate, mel_scale="slaney")
+    mel_bank = melscale_fbanks(
+        len(power), LOWEST, HIGHEST, N_BANDS, sampling_rate, mel_scale="slaney"
+    )
     bands = mel_bank.T.numpy() @ power
     mel = _decibel(bands)
     cepstrum = fft.dct(mel, axis=0, norm="ortho")[1 : len(CEPSTRUM) + 1]
     level = _decibel(total / reference) + 10 * np.log10(reference)
     loudness = ((bands * reference) ** 0.23).sum(axis=0)
     voice, voiced = _voice(power, active, sampling_rate)
-    frames = np.concatenate([cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32)
+    frames = np.concatenate(
+        [cepstrum, _shape(khz, power), [level, loudness], voice], dtype=np.float32
+    )
     enough = np.pad(frames, ((0, 0), (0, max(0, len(THIRDS) - frames.shape[1]))), mode="edge")
     thirds = np.array_split(enough, len(THIRDS), axis=1)
     bands = mel.reshape(len(BANDS), -1, mel.shape[1]).mean(axis=1)
@@ -141,24 +175,32 @@ def functionals_of(y, *, sampling_rate):
     row = [
         _statistics(frames[: -len(VOICE)], active),
         _statistics(voice, voiced),
-        np.percentile(voice[:, voiced], PERCENTILES, axis=1).T if voiced.any() else np.zeros((2, 5)),
+        np.percentile(voice[:, voiced], PERCENTILES, axis=1).T
+        if voiced.any()
+        else np.zeros((2, 5)),
         np.stack([third.mean(axis=1) for third in thirds]),
         np.stack([third[len(CEPSTRUM) :].std(axis=1) for third in thirds]),
         _contours(np.stack(drawn)),
-        _together(np.concatenate([moving, np.gradient(moving[: len(CHANGING)], axis=1)])[:, active]),
+        _together(
+            np.concatenate([moving, np.gradient(moving[: len(CHANGING)], axis=1)])[:, active]
+        ),
         _modulations(mel, active),
     ]
     return np.concatenate([part.ravel() for part in row]).astype(np.float32)
 
 
 def _power(y, sampling_rate):
-    """Frequencies (n_frequencies,) [kHz] and power (n_frequencies, n_frames) in squares of full scale."""
+    """Frequencies (n_frequencies,) [kHz] and power (n_frequencies, n_frames) in squares of full
+    scale.
+    """
     width, step = round(WINDOW * sampling_rate), round(HOP * sampling_rate)
-    # Zeros of half the window's length and more keep its autocorrelation exact over the lags of all pitches.
+    # Zeros of half the window's length and more keep its autocorrelation exact over the lags of all
+    # pitches.
     n_fft = 1 << round(1.5 * width).bit_length()
     window = torch.hann_window(width)
-    spectrum = torch.stft(torch.from_numpy(y), n_fft, step, width, window, pad_mode="constant",
-                          return_complex=True).numpy()
+    spectrum = torch.stft(
+        torch.from_numpy(y), n_fft, step, width, window, pad_mode="constant", return_complex=True
+    ).numpy()
     power = (spectrum.real**2 + spectrum.imag**2) * (2 / n_fft / (window @ window).item())
     khz = np.arange(len(power), dtype=np.float32) * sampling_rate / n_fft / 1000
     power[(khz < LOWEST / 1000) | (khz > HIGHEST / 1000)] = 0
@@ -195,20 +237,26 @@ def _shape(khz, power):
 def _voice(power, active, sampling_rate):
     """Pitch and voicing (2, n_frames), and which frames (n_frames,) are voiced.
 
-    Pitch is the lag at which the autocorrelation, divided by the window's own, peaks highest, less 0.03 an
-    octave so as not to fall an octave down. A second pass looks only near the pitches that the first found.
-    """
+    Pitch is the lag at which the autocorrelation, divided by the window's own, peaks highest, less
+    0.03 an octave so as not to fall an octave down. A second pass looks only near the pitches that
+    the first found."""
     n_fft = 2 * len(power) - 2
-    low = power[: round(4000 * n_fft / sampling_rate)]  # under 4 kHz peaks are smooth: a parabola fits
+    low = power[
+        : round(4000 * n_fft / sampling_rate)
+    ]  # under 4 kHz peaks are smooth: a parabola fits
     correlation = torch.fft.irfft(torch.from_numpy(low.T.copy()), n_fft).numpy()
     window = torch.hann_window(round(WINDOW * sampling_rate))
     own = torch.fft.irfft(torch.fft.rfft(window, n_fft).abs() ** 2).numpy()
     shortest, longest = (round(sampling_rate / hertz) for hertz in reversed(PITCH_RANGE))
     lag = np.arange(shortest - 1, longest + 2)
-    correlation = correlation[:, lag] / (correlation[:, :1] + 1e-12) / (own[lag] / own[0])  # (frames, lags)
+    correlation = (
+        correlation[:, lag] / (correlation[:, :1] + 1e-12) / (own[lag] / own[0])
+    )  # (frames, lags)
     before, at, after = correlation[:, :-2], correlation[:, 1:-1], correlation[:, 2:]
     is_peak = (at > before) & (at >= after)
-    shift = np.divide(before - after, 2 * (before - 2 * at + after), where=is_peak, out=np.zeros_like(at))
+    shift = np.divide(
+        before - after, 2 * (before - 2 * at + after), where=is_peak, out=np.zeros_like(at)
+    )
     height = at - (before - after) * shift / 4
     lag = lag[1:-1]
     strength = np.where(is_peak, height - 0.03 * np.log2(lag / shortest, dtype=np.float32), -1)
@@ -228,12 +276,18 @@ def _voice(power, active, sampling_rate):
         hertz, voicing, voiced = track(0.7 * low, 2 * high)
     frames = np.flatnonzero(voiced)
     semitones = 12 * np.log2(hertz[frames] / 150)
-    pitch = np.interp(np.arange(len(hertz)), frames, semitones) if voiced.any() else np.zeros(len(hertz))
+    pitch = (
+        np.interp(np.arange(len(hertz)), frames, semitones)
+        if voiced.any()
+        else np.zeros(len(hertz))
+    )
     return np.stack([pitch, voicing]), voiced
 
 
 def _statistics(tracks, chosen):
-    """STATISTICS of each track (n_tracks, 3) over the chosen frames; delta is the mean absolute change."""
+    """STATISTICS of each track (n_tracks, 3) over the chosen frames; delta is the mean absolute
+    change.
+    """
     if not chosen.any():
         return np.zeros((len(tracks), len(STATISTICS)))
     inside, change = tracks[:, chosen], np.abs(np.gradient(tracks, axis=1)[:, chosen])
@@ -241,7 +295,9 @@ def _statistics(tracks, chosen):
 
 
 def _contours(tracks):
-    """Course of each track (n_tracks, n_cosines): its mean product with half a cosine, a whole one, ..."""
+    """Course of each track (n_tracks, n_cosines): its mean product with half a cosine, a whole one,
+    ...
+    """
     moment = (np.arange(tracks.shape[1]) + 0.5) / tracks.shape[1]
     return tracks @ np.cos(np.pi * np.outer(moment, COSINES)) / len(moment)
 
@@ -249,8 +305,8 @@ def _contours(tracks):
 def _together(tracks):
     """Logarithm of the matrix of the tracks' correlations, its upper triangle.
 
-    Among logarithms a mean is one of correlation matrices, and distances are even (Arsigny et al. 2006).
-    """
+    Among logarithms a mean is one of correlation matrices, and distances are even (Arsigny et al.
+    2006)."""
     offset = tracks - tracks.mean(axis=1, keepdims=True)
     offset /= np.linalg.norm(offset, axis=1, keepdims=True) + 1e-6
     correlation = CERTAINTY * offset @ offset.T
@@ -262,9 +318,8 @@ def _together(tracks):
 def _modulations(mel, active):
     """Log strength (n_modulations, 4) of each of MODULATIONS in each quarter of the bands.
 
-    The mel bands [dB] are an image, of every other frame, to which Gaussian bands of its Fourier transform
-    answer: each an octave or so wide, around a rate and a scale.
-    """
+    The mel bands [dB] are an image, of every other frame, to which Gaussian bands of its Fourier
+    transform answer: each an octave or so wide, around a rate and a scale."""
     image = (mel - mel.mean(axis=1, keepdims=True))[:, ::2]
     length = image.shape[1]
     active = active[: 2 * length : 2]

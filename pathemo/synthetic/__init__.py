@@ -1,7 +1,7 @@
 """Small corpora with the real names, folders and formats: nobody's voice and nobody's face.
 
-`write` makes one corpus, `root` all four; voice.py is their sound, face.py their film, layout.py their files.
-"""
+`write` makes one corpus, `root` all four; voice.py is their sound, face.py their film, layout.py
+their files."""
 
 import shutil
 from fractions import Fraction
@@ -28,10 +28,10 @@ HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 3)"
 def write(name, root, seed=0):
     """Folder of a synthetic corpus under its real name, `root/name`: whole or not at all.
 
-    One of the same seed is kept; a synthetic one of another seed, or with files missing, is replaced.
-    The same seed and library versions give the same bytes. SYNTHETIC.txt lists name, sha256 and size of each.
-    ValueError for an unknown name, FileExistsError where the folder holds what this function did not write.
-    """
+    One of the same seed is kept; a synthetic one of another seed, or with files missing, is
+    replaced. The same seed and library versions give the same bytes. SYNTHETIC.txt lists name,
+    sha256 and size of each. ValueError for an unknown name, FileExistsError where the folder holds
+    what this function did not write."""
     reader = reading.reader_of(name)
     folder = Path(root).absolute() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,9 @@ def write(name, root, seed=0):
             return folder
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         new = staging / "new"
-        joblib.Parallel(n_jobs=-1)(joblib.delayed(_write_clip)(clip, new, seed) for clip in clips(name))
+        joblib.Parallel(n_jobs=-1)(
+            joblib.delayed(_write_clip)(clip, new, seed) for clip in clips(name)
+        )
         lines = [HEADER.format(seed=seed)]
         for path in sorted(path for path in new.rglob("*") if path.is_file()):
             file = path.relative_to(new).as_posix()
@@ -55,10 +57,11 @@ def write(name, root, seed=0):
 
 
 def root():
-    """Data root with all four synthetic corpora, written when absent: data/synthetic of the project.
+    """Data root with all four synthetic corpora, written when absent: data/synthetic of the
+    project.
 
-    Without a project (the nearest folder upwards that holds environment.yml) it is in the cache's folder.
-    """
+    Without a project (the nearest folder upwards that holds environment.yml) it is in the cache's
+    folder."""
     project = reading.project()
     data = (project / "data" if project else cache.folder()) / "synthetic"
     for name in FILES:
@@ -67,13 +70,19 @@ def root():
 
 
 def _is_current(reader, folder, seed):
-    """Whether the folder is a whole synthetic corpus of this seed; an error when it is not synthetic."""
+    """Whether the folder is a whole synthetic corpus of this seed; an error when it is not
+    synthetic.
+    """
     if not (folder / REGISTRY).is_file():
         raise FileExistsError(
             f"{folder} is no synthetic corpus (it has no {REGISTRY}), so it is left as it is; "
             "give another root for the synthetic one, or move this folder away"
         )
-    if not (folder / REGISTRY).read_text(encoding="utf-8").startswith(HEADER.format(seed=seed) + "\n"):
+    if (
+        not (folder / REGISTRY)
+        .read_text(encoding="utf-8")
+        .startswith(HEADER.format(seed=seed) + "\n")
+    ):
         return False
     sizes = ((folder / file.path, file.size) for file in reading.published(reader, folder).values())
     return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
@@ -93,7 +102,9 @@ def _write_clip(clip, folder, seed):
         table = pd.DataFrame(points.swapaxes(1, 2).reshape(-1, 136).round(1), columns=columns)
         table.insert(0, "frame", np.arange(1, len(points) + 1))
         table.insert(1, "timestamp", (np.arange(len(points)) / face.FRAME_RATE).round(3))
-        table.to_csv(folder / clip.landmarks, index=False, compression={"method": "gzip", "mtime": 0})
+        table.to_csv(
+            folder / clip.landmarks, index=False, compression={"method": "gzip", "mtime": 0}
+        )
     if clip.video:
         _write_film(folder / clip.video, face.film(clip, points, seed), sound, sampling_rate)
 
@@ -101,10 +112,14 @@ def _write_clip(clip, folder, seed):
 def _write_film(path, frames, sound, sampling_rate):
     """Write AVI or MP4 (MPEG-4 and MP3 in both) of RGB frames and sound."""
     with av.open(str(path), "w") as container:
-        film = container.add_stream("mpeg4", rate=face.FRAME_RATE, pix_fmt="yuv420p", bit_rate=200_000)
+        film = container.add_stream(
+            "mpeg4", rate=face.FRAME_RATE, pix_fmt="yuv420p", bit_rate=200_000
+        )
         film.height, film.width = frames.shape[1:3]
         film.codec_context.thread_count = 1  # the same bytes on any machine
-        track = container.add_stream("libmp3lame", rate=sampling_rate, layout="mono", bit_rate=64_000)
+        track = container.add_stream(
+            "libmp3lame", rate=sampling_rate, layout="mono", bit_rate=64_000
+        )
         samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         samples.sample_rate = sampling_rate
         for number, frame in enumerate(frames):

@@ -1,4 +1,6 @@
-"""A parametric face: 68 landmarks that move with the emotion, drawn with light and shade as filmed."""
+"""A parametric face: 68 landmarks that move with the emotion, drawn with light and shade as
+filmed.
+"""
 
 from collections import namedtuple
 
@@ -26,8 +28,8 @@ EMOTIONS = {
 }
 SPREAD = np.array([0.35, 0.35, 0.35, 0.35, 0.4, 0.15, 3])  # of speakers, and of a speaker's clips
 
-# [pixels], (red, green, blue), [grey levels]; gain of red, green and blue; how much brighter it is where the
-# light comes from; share of the clips in which a hand hides the face for a moment
+# [pixels], (red, green, blue), [grey levels]; gain of red, green and blue; how much brighter it is
+# where the light comes from; share of the clips in which a hand hides the face for a moment
 Camera = namedtuple("Camera", "width height wall noise colour light hidden")
 CAMERAS = {
     "enterface": Camera(180, 144, (90, 88, 82), 2.5, (1.05, 1, 0.85), 0.35, 0.3),
@@ -39,7 +41,9 @@ HIDDEN = 4  # [frames] behind a hand
 
 
 def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
-    """Landmarks (68, 2) of a face that moves so far, in half face widths from between the eyes, y down."""
+    """Landmarks (68, 2) of a face that moves so far, in half face widths from between the eyes, y
+    down.
+    """
     side = np.linspace(-np.pi / 2, np.pi / 2, 17)
     chin = np.column_stack([np.sin(side), (1.51 + 0.22 * jaw * np.cos(side)) * np.cos(side) - 0.05])
     inward = np.linspace(0, 1, 5)  # along a brow
@@ -50,12 +54,30 @@ def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
     nostrils[:, 1] -= 0.06 * nose
     turn = np.pi - np.arange(6) * np.pi / 3
     eye = np.column_stack([0.185 * np.cos(turn), -(0.1 + 0.05 * lids) * np.sin(turn)])
-    parts = [chin, brow, (brow * (-1, 1))[::-1], bridge, nostrils, eye - (0.435, 0), eye + (0.435, 0)]
-    for n_points, width, thickness in ((12, 0.36, 0.1), (8, 0.3, 0.01)):  # of the lips, outside and inside
+    parts = [
+        chin,
+        brow,
+        (brow * (-1, 1))[::-1],
+        bridge,
+        nostrils,
+        eye - (0.435, 0),
+        eye + (0.435, 0),
+    ]
+    for n_points, width, thickness in (
+        (12, 0.36, 0.1),
+        (8, 0.3, 0.01),
+    ):  # of the lips, outside and inside
         turn = np.pi - np.arange(n_points) * 2 * np.pi / n_points
         width = width * (1 + 0.28 * smile - 0.17 * jaw)
-        down = 1 - thickness * np.sin(turn) - 0.14 * smile * np.cos(turn) ** 2 - 0.04 * nose * (turn > 0)
-        parts.append(np.column_stack([width * np.cos(turn), down + 0.3 * jaw * np.maximum(-np.sin(turn), 0)]))
+        down = (
+            1
+            - thickness * np.sin(turn)
+            - 0.14 * smile * np.cos(turn) ** 2
+            - 0.04 * nose * (turn > 0)
+        )
+        parts.append(
+            np.column_stack([width * np.cos(turn), down + 0.3 * jaw * np.maximum(-np.sin(turn), 0)])
+        )
     return np.concatenate(parts)
 
 
@@ -72,7 +94,9 @@ def track(clip, sound, sampling_rate, seed):
     moves = person.normal(0, SPREAD) + course * (apex + rng.normal(0, SPREAD))
     loudness = np.array([np.abs(part).mean() for part in np.array_split(sound, n_frames)])
     moves[:, 5] = np.maximum(moves[:, 5] + 0.5 * loudness / loudness.max(), 0)  # the mouth speaks
-    moments = stream(seed, clip.corpus, clip.name, "blinks").uniform(0, 2, 2)  # half of them in the clip
+    moments = stream(seed, clip.corpus, clip.name, "blinks").uniform(
+        0, 2, 2
+    )  # half of them in the clip
     away = np.abs(time - moments).min(axis=1) * n_frames / FRAME_RATE  # [s]
     moves[:, 2] = np.minimum(moves[:, 2], -1.9 + 3 * away / BLINK)  # the lids
 
@@ -84,7 +108,9 @@ def track(clip, sound, sampling_rate, seed):
 
 
 def film(clip, points, seed):
-    """Pictures of a face with landmarks (n_frames, 68, 2): (n_frames, height, width, 3) uint8, RGB."""
+    """Pictures of a face with landmarks (n_frames, 68, 2): (n_frames, height, width, 3) uint8,
+    RGB.
+    """
     camera = CAMERAS[clip.corpus]
     person = stream(seed, clip.corpus, clip.speaker, "colours")
     skin = np.array([236, 196, 168]) * person.uniform(0.6, 1)
@@ -135,7 +161,10 @@ def _draw(picture, points, skin, hair, cloth, long_hair, glasses):
 
     for eye, brow in ((points[36:42], points[17:22]), (points[42:48], points[22:27])):
         _fill(picture, eye, 225)
-        (x, y), height = eye.mean(axis=0), np.hypot(*(eye[1:3].mean(axis=0) - eye[4:6].mean(axis=0)))
+        (x, y), height = (
+            eye.mean(axis=0),
+            np.hypot(*(eye[1:3].mean(axis=0) - eye[4:6].mean(axis=0))),
+        )
         _fill(picture, (x, y) + CIRCLE * (0.1 * unit, min(0.1 * unit, height / 2)), (50, 40, 34))
         _line(picture, eye[:4], 24, 0.045 * unit)
         _line(picture, brow, 0.6 * hair, 0.1 * unit)
@@ -154,4 +183,6 @@ def _fill(picture, polygon, colour):
 
 def _line(picture, curve, colour, thickness):
     colour, thickness = np.broadcast_to(colour, 3).tolist(), max(round(thickness), 1)
-    cv2.polylines(picture, [np.round(curve).astype(np.int32)], False, colour, thickness, cv2.LINE_AA)
+    cv2.polylines(
+        picture, [np.round(curve).astype(np.int32)], False, colour, thickness, cv2.LINE_AA
+    )

@@ -1,4 +1,6 @@
-"""Which clips the four corpora have, under their real names, and the random streams that each one owns."""
+"""Which clips the four corpora have, under their real names, and the random streams that each one
+owns.
+"""
 
 from collections import namedtuple
 from itertools import product
@@ -43,5 +45,7 @@ def clips(corpus):
 
 
 def stream(seed, *names):
-    """Random generator of `seed` and `names` alone, so that no clip depends on what else is written."""
+    """Random generator of `seed` and `names` alone, so that no clip depends on what else is
+    written.
+    """
     return np.random.default_rng([seed, *"/".join(names).encode()])

@@ -1,4 +1,6 @@
-"""A small source-filter voice: pulses and noise through formants, recorded as each corpus would be."""
+"""A small source-filter voice: pulses and noise through formants, recorded as each corpus
+would be.
+"""
 
 from collections import namedtuple
 
@@ -11,7 +13,8 @@ RATE, HOP, WINDOW = 16_000, 80, 320  # of the voice [Hz], of its controls and it
 FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / RATE)[:, None]  # [Hz]
 SYLLABLES = 4
 
-# pitch [semitones], its range, rate [octaves], level [dB], spectral tilt [dB/octave], roughness, breath
+# pitch [semitones], its range, rate [octaves], level [dB], spectral tilt [dB/octave], roughness,
+# breath
 EMOTIONS = {
     "anger": (3.5, 0.6, 0.15, 7.0, 2.2, 0.45, 0.00),
     "boredom": (-1.5, -0.6, -0.30, -2.0, -0.8, 0.05, 0.05),
@@ -45,11 +48,15 @@ def speak(clip, seed):
     register = (205 if clip.female else 118) * 2 ** person.normal(0, 0.08)  # [Hz]
     tract = (1.16 if clip.female else 1.0) * 2 ** person.normal(0, 0.05)  # scales the formants
     manner = NEUTRAL + person.normal(0, SPREAD) + rng.normal(0, SPREAD)
-    manner += EMOTIONS[clip.emotion] * person.lognormal(0, 0.25, len(manner)) * rng.lognormal(0, 0.25)
+    manner += (
+        EMOTIONS[clip.emotion] * person.lognormal(0, 0.25, len(manner)) * rng.lognormal(0, 0.25)
+    )
     pitch, liveliness, rate, level, tilt, roughness, breath = manner
 
     melody, voicing, hiss, centre, *formants = _sentence(clip, seed, setting.rate * 2**rate, rng)
-    pulses = _pulses(register * 2 ** ((pitch + 2.5 * 2**liveliness * melody) / 12), max(roughness, 0), rng)
+    pulses = _pulses(
+        register * 2 ** ((pitch + 2.5 * 2**liveliness * melody) / 12), max(roughness, 0), rng
+    )
     noise = rng.normal(0, 1, len(pulses))
     throat = voicing * (np.maximum(FREQUENCIES, 100) / 500) ** ((tilt + setting.equaliser) / 6.02)
     for formant in (*formants, 2500, 3500):
@@ -63,7 +70,9 @@ def speak(clip, seed):
 
     sound = signal.resample_poly(sound, setting.sampling_rate // 100, RATE // 100)
     time = np.arange(1, setting.room * setting.sampling_rate) / setting.sampling_rate
-    room = stream(seed, clip.corpus, "room").normal(0, 0.02, len(time)) * 10 ** (-3 * time / setting.room)
+    room = stream(seed, clip.corpus, "room").normal(0, 0.02, len(time)) * 10 ** (
+        -3 * time / setting.room
+    )
     sound = signal.fftconvolve(sound, [1, *room])[: len(sound)]
     sound += rng.normal(0, 10 ** (setting.noise / 20), len(sound))
     return sound.clip(-1, 1).astype(np.float32)
@@ -71,7 +80,9 @@ def speak(clip, seed):
 
 def _sentence(clip, seed, rate, rng):
     """Melody, voicing, consonants' noise, its centre [Hz], two formants [Hz]: (6, n_frames)."""
-    language = stream(seed, clip.corpus, "language").uniform((300, 800), (750, 2200), (6, 2))  # its vowels
+    language = stream(seed, clip.corpus, "language").uniform(
+        (300, 800), (750, 2200), (6, 2)
+    )  # its vowels
     text = stream(seed, clip.corpus, clip.statement, "text")  # the same words whoever says them
     vowels = language[text.integers(6, size=SYLLABLES)]
     centres = text.uniform(1500, 5500, SYLLABLES)
@@ -91,11 +102,15 @@ def _sentence(clip, seed, rate, rng):
 
 
 def _pulses(pitch, roughness, rng):
-    """Glottal pulses (n_samples,) of a pitch (n_frames,) [Hz]; roughness varies their length and height."""
+    """Glottal pulses (n_samples,) of a pitch (n_frames,) [Hz]; roughness varies their length and
+    height.
+    """
     samples = np.arange((len(pitch) - 1) * HOP)
     pitch = np.interp(samples / HOP, np.arange(len(pitch)), pitch)
     cycle = np.cumsum(pitch / RATE).astype(int)
     jitter, shimmer = rng.normal(0, roughness, (2, cycle[-1] + 1))[:, cycle]
     opening = (np.cumsum(pitch * (1 + 0.07 * jitter) / RATE) % 1) / 0.6
-    flow = np.where(opening < 1, 2 * opening - 3 * opening**2, 0)  # derivative of the KLGLOTT88 pulse
+    flow = np.where(
+        opening < 1, 2 * opening - 3 * opening**2, 0
+    )  # derivative of the KLGLOTT88 pulse
     return flow * (1 + 0.4 * shimmer)

@@ -1,14 +1,15 @@
-"""Path-steps a second of the stacked engine, beside a plain PathNet and the machine's own matrix products.
+"""Path-steps a second of the stacked engine, beside a plain PathNet and the machine's own matrix
+products.
 
-A path-step is one minibatch forward, backward and update along one path. Sizes as in the MNIST experiment
-that re-implementations of Fernando et al. 2017 quote: L=3, M=10, N=3, width 20, batch 16, 784 inputs,
-10 classes, plain SGD. Prints a table; run it on a quiet machine: `make bench`. With a GPU, `bench_engine.py
-cuda` goes up to 4,096 replicas.
+A path-step is one minibatch forward, backward and update along one path. Sizes as in the MNIST
+experiment that re-implementations of Fernando et al. 2017 quote: L=3, M=10, N=3, width 20, batch
+16, 784 inputs, 10 classes, plain SGD. Prints a table; run it on a quiet machine: `make bench`. With
+a GPU, `bench_engine.py cuda` goes up to 4,096 replicas.
 
-The plain PathNet is the same mathematics, one path at a time and module by module, with autograd. The limit
-is what the machine does when it does nothing but the path's matrix products, batched over as many replicas
-as is best for it. All are measured in turn, several times, and the medians compared, for machines are noisy.
-"""
+The plain PathNet is the same mathematics, one path at a time and module by module, with autograd.
+The limit is what the machine does when it does nothing but the path's matrix products, batched over
+as many replicas as is best for it. All are measured in turn, several times, and the medians
+compared, for machines are noisy."""
 
 import subprocess
 import sys
@@ -29,7 +30,9 @@ ROUNDS = 5
 
 
 class PlainPathNet(nn.Module):
-    """The same mathematics, one path at a time and module by module, with autograd: the yardstick."""
+    """The same mathematics, one path at a time and module by module, with autograd: the
+    yardstick.
+    """
 
     def __init__(self):
         super().__init__()
@@ -47,7 +50,9 @@ class PlainPathNet(nn.Module):
 def data(n=2000):
     """Features (n, INPUTS) and labels (n,) that mean nothing."""
     generator = np.random.default_rng(0)
-    return generator.standard_normal((n, INPUTS), dtype=np.float32), generator.integers(CLASSES, size=n)
+    return generator.standard_normal((n, INPUTS), dtype=np.float32), generator.integers(
+        CLASSES, size=n
+    )
 
 
 def plain(steps=500):
@@ -66,13 +71,17 @@ def plain(steps=500):
 
 
 def stacked(replicas, device="cpu"):
-    """Function that trains a stack for a while and returns its path-steps a second, all replicas together."""
+    """Function that trains a stack for a while and returns its path-steps a second, all replicas
+    together.
+    """
     features, labels = data()
     paths = np.stack([random_genotype(np.random.default_rng(r), **SHAPE) for r in range(replicas)])
     net = PathNet(INPUTS, seeds=range(replicas), width=WIDTH, device=device, **SHAPE)
     net.add_head("task", CLASSES)
     examples = Examples(features, labels, [np.arange(len(features))] * replicas, device=device)
-    settings = dict(batch_size=BATCH, optimiser="sgd", momentum=0, learning_rate=0.01, balanced=False)
+    settings = dict(
+        batch_size=BATCH, optimiser="sgd", momentum=0, learning_rate=0.01, balanced=False
+    )
 
     def rate(steps=50):
         started = time.perf_counter()
@@ -84,7 +93,9 @@ def stacked(replicas, device="cpu"):
 
 
 def limit(replicas, device="cpu", repetitions=50):
-    """Path-steps a second if nothing but the path's matrix products were done, batched over the replicas."""
+    """Path-steps a second if nothing but the path's matrix products were done, batched over the
+    replicas.
+    """
     spent = 0
     for layer in range(LAYERS):
         d = INPUTS if layer == 0 else WIDTH
@@ -119,7 +130,9 @@ def peak():
 
 
 def memory(replicas):
-    """Peak memory [MB] of a process that trains so many replicas, beyond that of one that trains one."""
+    """Peak memory [MB] of a process that trains so many replicas, beyond that of one that trains
+    one.
+    """
     code = "import sys; sys.path.insert(0, {!r}); from bench_engine import *; stacked({})(50); print(peak())"
     here = str(Path(__file__).parent)
     commands = [[sys.executable, "-c", code.format(here, r)] for r in (replicas, 1)]
@@ -138,8 +151,10 @@ def study():
     started = time.perf_counter()
     evolve(net, "task", Examples(features, labels, rows), generations=100, batch_size=16)
     spent, steps = time.perf_counter() - started, 50 * 100 * 2 * 50
-    print(f"10 folds x 5 seeds, 100 generations of 2 x 50 minibatches of 16, Adam: {spent:.0f} s "
-          f"({steps / spent:,.0f} path-steps/s), peak memory of the process {peak():,.0f} MB")  # fmt: skip
+    print(
+        f"10 folds x 5 seeds, 100 generations of 2 x 50 minibatches of 16, Adam: {spent:.0f} s "
+        f"({steps / spent:,.0f} path-steps/s), peak memory of the process {peak():,.0f} MB"
+    )
 
 
 def main(device="cpu"):
@@ -153,13 +168,18 @@ def main(device="cpu"):
         bound = max(limit(replicas, device) for replicas in (4, 8, 16, 32, sizes[-1]))
         rounds.append({"plain": plain(), "limit": bound, **{r: run() for r, run in runs.items()}})
     median = {what: np.median([one[what] for one in rounds]) for what in rounds[0]}
-    print(f"\n{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS}")
+    print(
+        f"\n{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS}"
+    )
     print(f"plain PathNet, one path at a time: {median['plain']:,.0f} path-steps/s")
     print(f"nothing but the matrix products: {median['limit']:,.0f} path-steps/s\n")
     columns = ["replicas", "path-steps/s", "times plain", "share of limit", "weights MB", "peak MB"]
     print("| " + " | ".join(columns) + " |", "| ---: " * len(columns) + "|", sep="\n")
     for replicas in sizes:
-        rate, weights = median[replicas], 4e-6 * replicas * MODULES * WIDTH * (INPUTS + 1 + 2 * (WIDTH + 1))
+        rate, weights = (
+            median[replicas],
+            4e-6 * replicas * MODULES * WIDTH * (INPUTS + 1 + 2 * (WIDTH + 1)),
+        )
         times, share = rate / median["plain"], rate / median["limit"]
         cells = [f"{replicas:,}", f"{rate:,.0f}", f"{times:.1f}", f"{share:.0%}", f"{weights:,.0f}"]
         cells += [f"{memory(replicas):,.0f}" if device == "cpu" else ""]

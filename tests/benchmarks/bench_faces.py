@@ -1,10 +1,10 @@
-"""How many frames a second are decoded, searched for faces and cut out: every frame, from an empty cache.
+"""How many frames a second are decoded, searched for faces and cut out: every frame, from an empty
+cache.
 
     python tests/benchmarks/bench_faces.py [data root]
 
-Without a data root, the synthetic corpora. Numbers of one core are of processor time, so that other work on
-the machine counts little; those of all cores are of the clock.
-"""
+Without a data root, the synthetic corpora. Numbers of one core are of processor time, so that other
+work on the machine counts little; those of all cores are of the clock."""
 
 import os
 import sys
@@ -58,7 +58,9 @@ def main():
             _, cutting = seconds(partial(faces.crops, n_frames=EVERY, n_jobs=1), [index])
         n, (height, width) = sum(counts), next(faces.frames(index["video"].iloc[0]))[1].shape
         share = sum(found) / len(found)
-        print(f"{name}: {len(index)} videos of {width} x {height}, {n} frames, {share:.1%} with a face")
+        print(
+            f"{name}: {len(index)} videos of {width} x {height}, {n} frames, {share:.1%} with a face"
+        )
         print(
             f"    frames a second of one core: decoded {n / decoding:.0f}, decoded and searched "
             f"{n / searching:.0f}, decoded and cut out {n / cutting:.0f}"

@@ -1,11 +1,12 @@
-"""What each group of functionals is worth to each corpus, and so to a target by the other corpora alone.
+"""What each group of functionals is worth to each corpus, and so to a target by the other corpora
+alone.
 
     python tests/benchmarks/bench_functionals.py <data root>
 
-Logistic regression on the study's folds. A line a group: UAR in points with all functionals minus UAR without
-the group, mean of plain and speaker-normalised, mean over speakers; then, for each target, the mean of what
-the other corpora say, which is what may decide for it. README.md beside this file holds the table.
-"""
+Logistic regression on the study's folds. A line a group: UAR in points with all functionals minus
+UAR without the group, mean of plain and speaker-normalised, mean over speakers; then, for each
+target, the mean of what the other corpora say, which is what may decide for it. README.md beside
+this file holds the table."""
 
 import sys
 
@@ -48,10 +49,14 @@ def main():
     names = pd.Series(speech.FUNCTIONALS)
     kept = {"all": np.ones(len(names), bool)}
     kept |= {group: ~names.str.contains(pattern).to_numpy() for group, pattern in GROUPS.items()}
-    assert (len(GROUPS) - 1 == sum(kept[group] for group in GROUPS)).all(), "a functional has one group"
+    assert (len(GROUPS) - 1 == sum(kept[group] for group in GROUPS)).all(), (
+        "a functional has one group"
+    )
     jobs = [(group, name, i) for group in kept for name in NAMES for i in INPUTS]
     reached = joblib.Parallel(2)(
-        joblib.delayed(uar)(transfer.task(name, indexes[name], features[name][:, kept[group]], inputs=i))
+        joblib.delayed(uar)(
+            transfer.task(name, indexes[name], features[name][:, kept[group]], inputs=i)
+        )
         for group, name, i in jobs
     )
     reached = pd.Series(reached, pd.MultiIndex.from_tuples(jobs))

@@ -1,13 +1,14 @@
-"""What each option of PathNet is worth in transfer, on development speakers of the recorded corpora.
+"""What each option of PathNet is worth in transfer, on development speakers of the recorded
+corpora.
 
     python tests/benchmarks/bench_options.py <data root> [seeds] [options or transfer]
 
-Only training speakers of each corpus's first fold take part, parted into three folds of whole speakers; the
-test speakers of that fold are in no row. A line a variant: UAR, and the difference to the first (mean over
-speakers, 95 % interval), over three targets with one source each, plain and speaker-normalised. "options"
-are those of the engine, "transfer" what becomes of the source's path and head, with one training speaker and
-with all of them. README.md beside this file holds the tables.
-"""
+Only training speakers of each corpus's first fold take part, parted into three folds of whole
+speakers; the test speakers of that fold are in no row. A line a variant: UAR, and the difference to
+the first (mean over speakers, 95 % interval), over three targets with one source each, plain and
+speaker-normalised. "options" are those of the engine, "transfer" what becomes of the source's path
+and head, with one training speaker and with all of them. README.md beside this file holds the
+tables."""
 
 import sys
 
@@ -17,7 +18,9 @@ from pathemo import corpora, metrics, study, transfer
 from pathemo.splits import folds_for, speaker_folds
 
 SOURCES = {"emodb": "ravdess", "savee": "emodb", "ravdess": "savee"}
-FIRST = dict(population_size=16, steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
+FIRST = dict(
+    population_size=16, steps=1000, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1
+)
 OPTIONS = {
     "defaults": {},
     "clamp at the edge": dict(edge="clamp"),
@@ -39,12 +42,17 @@ OPTIONS = {
     "population of 4, now the default": dict(population_size=4),
     "half the steps on the best path": dict(final_share=0.5),
     "half so, population of 4": dict(final_share=0.5, population_size=4),
-    "half so, population of 4, seeded": dict(final_share=0.5, population_size=4, frozen_path="seeded"),
+    "half so, population of 4, seeded": dict(
+        final_share=0.5, population_size=4, frozen_path="seeded"
+    ),
     "half so, fitness on dev speakers": dict(final_share=0.5, population_size=4, fitness="dev"),
     "best path 80 % of the steps": dict(final_share=0.8, population_size=4),
 }
 OPTIONS = {label: (transfer.pathnet, FIRST | changed) for label, changed in OPTIONS.items()}
-OPTIONS |= {"fine-tuning": (transfer.fine_tune, FIRST), "from scratch": (transfer.from_scratch, FIRST)}
+OPTIONS |= {
+    "fine-tuning": (transfer.fine_tune, FIRST),
+    "from scratch": (transfer.from_scratch, FIRST),
+}
 
 NOW = dict(steps=400, n_layers=2, width=32, minibatches=25, dropout=0.25, label_smoothing=0.1)
 KEPT = dict(frozen_path="forced", head="shared")
@@ -64,7 +72,10 @@ TRANSFER = {
     "PathNet shared, fitness is the loss": (transfer.pathnet_shared, dict(fitness="loss")),
     "PathNet shared, population of 2": (transfer.pathnet_shared, dict(population_size=2)),
     "PathNet shared, population of 8": (transfer.pathnet_shared, dict(population_size=8)),
-    "PathNet shared, half the steps on the best path": (transfer.pathnet_shared, dict(final_share=0.5)),
+    "PathNet shared, half the steps on the best path": (
+        transfer.pathnet_shared,
+        dict(final_share=0.5),
+    ),
     "PathNet shared, 14 modules a layer": (transfer.pathnet_shared, dict(n_modules=14)),
     "PathNet shared, mean of modules": (transfer.pathnet_shared, dict(combine="mean")),
 }
@@ -72,27 +83,42 @@ TRANSFER = {label: (protocol, NOW | changed) for label, (protocol, changed) in T
 
 
 def development_tasks(root, speeds):
-    """Each corpus as a source, whole, and as a target, training speakers of its first fold alone."""
+    """Each corpus as a source, whole, and as a target, training speakers of its first fold
+    alone.
+    """
     indexes = {name: corpora.load(name, root) for name in SOURCES}
     parts = {name: folds_for(index)[0].train for name, index in indexes.items()}
-    inner = {name: index.iloc[parts[name]].reset_index(drop=True) for name, index in indexes.items()}
+    inner = {
+        name: index.iloc[parts[name]].reset_index(drop=True) for name, index in indexes.items()
+    }
     options = dict(speeds=speeds, n_jobs=2)
     inputs = ["plain", "speaker-normalised"]
     whole, part = (study.tasks_of(some, "speech", inputs, **options) for some in (indexes, inner))
     for (name, i), task in part.items():
-        yield task._replace(folds=tuple(speaker_folds(inner[name], 3, seed=0))), whole[SOURCES[name], i]
+        yield (
+            task._replace(folds=tuple(speaker_folds(inner[name], 3, seed=0))),
+            whole[SOURCES[name], i],
+        )
 
 
 def print_table(variants, tasks, n_seeds):
     """Print a line a variant."""
     seeds = tuple(range(n_seeds))
     runs = [(label, target, source) for label in variants for target, source in tasks]
-    jobs = [(variants[label][0], target, (source,), variants[label][1] | {"seeds": seeds})
-            for label, target, source in runs]  # fmt: skip
+    jobs = [
+        (variants[label][0], target, (source,), variants[label][1] | {"seeds": seeds})
+        for label, target, source in runs
+    ]
     outcomes = zip(study.outcomes_of(jobs, n_jobs=2), runs, strict=True)
-    rows = pd.concat([outcome.rows.assign(protocol=label, source="") for outcome, (label, *_) in outcomes])
+    rows = pd.concat(
+        [outcome.rows.assign(protocol=label, source="") for outcome, (label, *_) in outcomes]
+    )
     first, *_ = variants
-    print(f"| variant | plain | to {first} | speaker-normalised | to {first} |", "| --- " * 5, sep="\n")
+    print(
+        f"| variant | plain | to {first} | speaker-normalised | to {first} |",
+        "| --- " * 5,
+        sep="\n",
+    )
     for label in variants:
         cells = [label]
         for _, part in rows.groupby("inputs"):

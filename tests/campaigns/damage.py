@@ -1,4 +1,6 @@
-"""What happens to files on disks, on the way and by hand: seeded, so that each case can be had again."""
+"""What happens to files on disks, on the way and by hand: seeded, so that each case can be had
+again.
+"""
 
 import os
 from collections import Counter
@@ -6,8 +8,17 @@ from collections import Counter
 import numpy as np
 
 LONG = "PATHEMO_LONG" in os.environ
-KINDS = {"truncated": 0.15, "flipped": 0.3, "inserted": 0.15, "deleted": 0.15, "zeroed": 0.1,
-         "header of another": 0.05, "tail of another": 0.06, "empty": 0.01, "random": 0.03}  # fmt: skip
+KINDS = {
+    "truncated": 0.15,
+    "flipped": 0.3,
+    "inserted": 0.15,
+    "deleted": 0.15,
+    "zeroed": 0.1,
+    "header of another": 0.05,
+    "tail of another": 0.06,
+    "empty": 0.01,
+    "random": 0.03,
+}
 
 
 def cases(content, other, short, long):
@@ -19,9 +30,8 @@ def cases(content, other, short, long):
 def damaged(content, other, seed):
     """Kind of the damage, and the bytes of `content` after it; never what they were.
 
-    `other` are the bytes of another file of the format. Half of the cases are in the first 200 bytes, where
-    headers are.
-    """
+    `other` are the bytes of another file of the format. Half of the cases are in the first 200
+    bytes, where headers are."""
     draw = np.random.default_rng(seed)
     new = content
     while bytes(new) == content:
@@ -59,7 +69,9 @@ class Tally(Counter):
         self.wrong = []
 
     def add(self, case, outcome, *, named, right):
-        """Count an outcome of a worker: an error is to be a built-in one that has `named` in its text."""
+        """Count an outcome of a worker: an error is to be a built-in one that has `named` in its
+        text.
+        """
         if outcome[0] == "error":
             _, name, bases, text = outcome
             good, label = {"OSError", "ValueError"} & {*bases} and named in text, "named errors"

@@ -1,4 +1,6 @@
-"""What a campaign asks of each kind of file; answers are plain and small, so that processes can send them."""
+"""What a campaign asks of each kind of file; answers are plain and small, so that processes can
+send them.
+"""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +13,9 @@ RATE = 16000
 
 def digest(*arrays):
     """Digest of arrays, their shapes included."""
-    parts = [str(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes() for array in arrays]
+    parts = [
+        str(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes() for array in arrays
+    ]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
@@ -31,12 +35,19 @@ def film(path):
 
 
 def landmarks(path):
-    """Frames, whether all functionals are finite, digest of the points, the points of a few frames."""
+    """Frames, whether all functionals are finite, digest of the points, the points of a few
+    frames.
+    """
     from pathemo import faces
 
     time, points = faces.track(path)
     functionals = faces.functionals_of(time, points)
-    return len(points), bool(np.isfinite(functionals).all()), digest(points), points.round(6).tolist()
+    return (
+        len(points),
+        bool(np.isfinite(functionals).all()),
+        digest(points),
+        points.round(6).tolist(),
+    )
 
 
 def own_table(path):

@@ -1,4 +1,6 @@
-"""Work that is killed, done by two at once, or done on a full disk; each function runs in a `Worker`."""
+"""Work that is killed, done by two at once, or done on a full disk; each function runs in a
+`Worker`.
+"""
 
 import contextlib
 import hashlib
@@ -17,13 +19,20 @@ import numpy as np
 import pandas as pd
 import readers
 
-SOUNDS = {f"wav/03a0{text}{letter}a.wav": f"{text}{letter}".encode() * 20_000
-          for text in "1245" for letter in "FNW"}  # fmt: skip
-SOUNDS["wav/03a01Fa.wav"] = random.Random(0).randbytes(15_000)  # most of the archive: the others pack well
+SOUNDS = {
+    f"wav/03a0{text}{letter}a.wav": f"{text}{letter}".encode() * 20_000
+    for text in "1245"
+    for letter in "FNW"
+}
+SOUNDS["wav/03a01Fa.wav"] = random.Random(0).randbytes(
+    15_000
+)  # most of the archive: the others pack well
 
 
 def killed(work, n_kills, seed):
-    """How many of so many processes were killed at random moments of `work`; the last one was left alone."""
+    """How many of so many processes were killed at random moments of `work`; the last one was left
+    alone.
+    """
     draw, kills = random.Random(seed), 0
     started = time.monotonic()
     assert _fork(lambda: work("alone")) == 0
@@ -64,10 +73,13 @@ def content(folder):
     """Contents of the files below a folder that are no locks and no remains of a killed process."""
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     files = (
-        path for path in files if path.suffix not in (".lock", ".part") and not path.name.startswith("tmp")
+        path
+        for path in files
+        if path.suffix not in (".lock", ".part") and not path.name.startswith("tmp")
     )
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
     }
 
 
@@ -109,12 +121,18 @@ def extractions_at_once(folder, root):
         (folder / name).mkdir()
     codes = together(*[lambda: extract(folder, index, "both")] * 2)
     codes += together(lambda: extract(folder, index, "alone"))
-    return codes, same_features(folder, "alone", "both"), [path.name for path in folder.rglob("*.part")]
+    return (
+        codes,
+        same_features(folder, "alone", "both"),
+        [path.name for path in folder.rglob("*.part")],
+    )
 
 
 @contextlib.contextmanager
 def site(pause=0.0):
-    """A server on loopback, which takes its time, as the home of a small EMO-DB; its list of files fits."""
+    """A server on loopback, which takes its time, as the home of a small EMO-DB; its list of files
+    fits.
+    """
     from pathemo.corpora import emodb, reading
 
     packed = io.BytesIO()
@@ -137,12 +155,17 @@ def site(pause=0.0):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    lines = [f"{name} sha256:{hashlib.sha256(data).hexdigest()} {len(data)}" for name, data in SOUNDS.items()]
+    lines = [
+        f"{name} sha256:{hashlib.sha256(data).hexdigest()} {len(data)}"
+        for name, data in SOUNDS.items()
+    ]
     before = reading.CHECKSUMS, emodb.DOWNLOADS, os.environ.get("NO_PROXY", "")
     reading.CHECKSUMS = Path(os.environ["PATHEMO_CACHE"])
     reading.CHECKSUMS.mkdir(parents=True, exist_ok=True)
     (reading.CHECKSUMS / "emodb.txt").write_text("\n".join(lines))
-    emodb.DOWNLOADS = {"audio": [(f"http://127.0.0.1:{server.server_port}/download.zip", None, ".")]}
+    emodb.DOWNLOADS = {
+        "audio": [(f"http://127.0.0.1:{server.server_port}/download.zip", None, ".")]
+    }
     os.environ["NO_PROXY"] = "127.0.0.1"
     try:
         yield server
@@ -180,7 +203,10 @@ def fetches_at_once(folder):
 
 
 def _is_whole(root):
-    there = {path.relative_to(root / "emodb").as_posix(): path.read_bytes() for path in root.rglob("*.wav")}
+    there = {
+        path.relative_to(root / "emodb").as_posix(): path.read_bytes()
+        for path in root.rglob("*.wav")
+    }
     return there == SOUNDS and not list(root.glob(".*.part"))
 
 

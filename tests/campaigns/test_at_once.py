@@ -1,4 +1,6 @@
-"""Two processes that do the same in the same folder: both end, and what is there is what one alone makes."""
+"""Two processes that do the same in the same folder: both end, and what is there is what one alone
+makes.
+"""
 
 import pytest
 import scenes

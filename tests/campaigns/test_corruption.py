@@ -1,8 +1,7 @@
 """Damaged files, by hundreds: an error that names the file, or the right answer.
 
-What no reader can tell is held against an independent reading of the same bytes: samples of a WAV and cells
-of a CSV have no checksum. Film and compressed sound may lose quality, never form.
-"""
+What no reader can tell is held against an independent reading of the same bytes: samples of a WAV
+and cells of a CSV have no checksum. Film and compressed sound may lose quality, never form."""
 
 import csv
 import gzip
@@ -20,8 +19,12 @@ from damage import Tally, cases
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
-SOUNDS = {"wav": ("emodb", "*.wav"), "flac": ("emodb", "*.wav"), "avi": ("savee", "*.avi"),
-          "mp4": ("ravdess", "*.mp4")}  # fmt: skip
+SOUNDS = {
+    "wav": ("emodb", "*.wav"),
+    "flac": ("emodb", "*.wav"),
+    "avi": ("savee", "*.avi"),
+    "mp4": ("ravdess", "*.mp4"),
+}
 
 
 @pytest.fixture
@@ -45,36 +48,57 @@ def files(synthetic_root, tmp_path):
 
 
 def campaign(worker, read, paths, place, short, long, right):
-    """Outcomes of damaged copies of the first file, each put to `place`; `right(answer, good, content)`."""
+    """Outcomes of damaged copies of the first file, each put to `place`; `right(answer, good,
+    content)`.
+    """
     good = [worker(read, path)[1] for path in paths]
     tally, (first, other) = Tally(), (path.read_bytes() for path in paths)
     for seed, kind, content in cases(first, other, short, long):
         place.write_bytes(content)
         outcome = worker(read, place)
         tally.add(
-            (seed, kind), outcome, named=place.name, right=lambda answer, b=content: right(answer, good, b)
+            (seed, kind),
+            outcome,
+            named=place.name,
+            right=lambda answer, b=content: right(answer, good, b),
         )
     return tally
 
 
 def samples(content):
-    """Digest of the samples of a WAV of one channel, 16 bits and 16 kHz, whose header is 44 bytes."""
+    """Digest of the samples of a WAV of one channel, 16 bits and 16 kHz, whose header is 44
+    bytes.
+    """
     y = np.frombuffer(content[44:], "<i2", len(content) // 2 - 22).astype(np.float32) / 2**15
     return len(y), True, readers.digest(y)
 
 
 def test_wav(worker, files, tmp_path, tell):
     """The samples are those that the bytes say; every other length or format is refused."""
-    tally = campaign(worker, readers.sound, files("wav"), tmp_path / "case.wav", 60, 2000,
-                     lambda answer, good, content: answer in good or answer == samples(content))  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.sound,
+        files("wav"),
+        tmp_path / "case.wav",
+        60,
+        2000,
+        lambda answer, good, content: answer in good or answer == samples(content),
+    )
     tell("WAV, sound", tally)
     assert not tally.wrong
 
 
 def test_flac(worker, files, tmp_path, tell):
     """The samples are right or the file is refused: it has checksums."""
-    tally = campaign(worker, readers.sound, files("flac"), tmp_path / "case.flac", 60, 2000,
-                     lambda answer, good, _: answer in good)  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.sound,
+        files("flac"),
+        tmp_path / "case.flac",
+        60,
+        2000,
+        lambda answer, good, _: answer in good,
+    )
     tell("FLAC, sound", tally)
     assert not tally.wrong
 
@@ -95,7 +119,9 @@ def test_sound_of_video(worker, files, tmp_path, tell, ending):
 
 @pytest.mark.parametrize("ending", ["avi", "mp4"])
 def test_film(worker, files, tmp_path, tell, ending):
-    """One to five frames of the form of the good ones, six where it lasts a little longer than it says."""
+    """One to five frames of the form of the good ones, six where it lasts a little longer than it
+    says.
+    """
 
     def right(answer, good, _):
         return 1 <= len(answer) <= 6 and {*answer} <= {*good[0], *good[1]}
@@ -112,7 +138,9 @@ def points_of(content):
     points = []
     for row in csv.DictReader(text, skipinitialspace=True):
         try:
-            points.append([[float(row[f"{axis}_{number}"]) for axis in "xy"] for number in range(68)])
+            points.append(
+                [[float(row[f"{axis}_{number}"]) for axis in "xy"] for number in range(68)]
+            )
         except (KeyError, TypeError, ValueError):
             continue
     return points
@@ -137,9 +165,13 @@ def test_landmarks(worker, files, tmp_path, tell, ending):
 
 def rows_of(content, folder):
     """Rows of an own table, as Python's own csv reads them, sorted by clip."""
-    lines = [cells for cells in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if cells]
+    lines = [
+        cells for cells in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if cells
+    ]
     header = [cell.strip() for cell in lines[0]]
-    rows = [dict(zip(header, (cell.strip() for cell in cells))) for cells in lines[1:] if any(cells)]
+    rows = [
+        dict(zip(header, (cell.strip() for cell in cells))) for cells in lines[1:] if any(cells)
+    ]
     for row in rows:
         row["audio"] = os.path.join(folder, row.get("audio", "")) if row.get("audio") else ""
     columns = ("clip", "speaker", "emotion", "audio")
@@ -153,10 +185,19 @@ def test_own_table(worker, tmp_path, tell):
         lines = ["clip,speaker,emotion,audio"]
         for clip in range(12):
             (tmp_path / f"{number}{clip}.wav").write_text("x")
-            lines.append(f'clip {clip},"{clip % 3 + 1:02d}",{["joy", "fear"][clip % 2]},{number}{clip}.wav')
+            lines.append(
+                f'clip {clip},"{clip % 3 + 1:02d}",{["joy", "fear"][clip % 2]},{number}{clip}.wav'
+            )
         path.write_text("\n".join(lines) + "\n")
-    tally = campaign(worker, readers.own_table, paths, tmp_path / "case.csv", 60, 1500,
-                     lambda answer, _, content: answer == rows_of(content, tmp_path))  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.own_table,
+        paths,
+        tmp_path / "case.csv",
+        60,
+        1500,
+        lambda answer, _, content: answer == rows_of(content, tmp_path),
+    )
     tell("own table", tally)
     assert not tally.wrong
 
@@ -170,8 +211,15 @@ def test_networks(worker, tmp_path, tell):
         net = PathNet(5, seeds=[seed], n_modules=4, n_active=2, width=3)
         net.add_head("a", 3)
         net.save(path)
-    tally = campaign(worker, readers.network, paths, tmp_path / "case", 60, 2000,
-                     lambda answer, good, _: answer in good)  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.network,
+        paths,
+        tmp_path / "case",
+        60,
+        2000,
+        lambda answer, good, _: answer in good,
+    )
     tell("networks", tally)
     assert not tally.wrong
 
@@ -181,8 +229,15 @@ def test_evolutions(worker, tmp_path, tell):
     paths = [tmp_path / "one", tmp_path / "other"]
     for path in paths:
         readers.small_evolution(path)
-    tally = campaign(worker, readers.small_evolution, paths, tmp_path / "case", 20, 500,
-                     lambda answer, good, _: answer in good)  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.small_evolution,
+        paths,
+        tmp_path / "case",
+        20,
+        500,
+        lambda answer, good, _: answer in good,
+    )
     tell("checkpoints of evolutions", tally)
     assert not tally.wrong
 
@@ -195,8 +250,15 @@ def test_cache_entries(worker, tmp_path, tell):
         (tmp_path / name / "text").write_text(4 * f"{name:>8}")
         worker(readers.cached, tmp_path / name / "cache" / "letters" / "entry")
         entries += (tmp_path / name / "cache" / "letters").iterdir()
-    tally = campaign(worker, readers.cached, entries, entries[0], 40, 1000,
-                     lambda answer, good, _: answer == good[0])  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.cached,
+        entries,
+        entries[0],
+        40,
+        1000,
+        lambda answer, good, _: answer == good[0],
+    )
     tell("cache entries", tally)
     assert not tally.wrong and tally["right answers"] == tally.total()
 
@@ -209,17 +271,24 @@ def test_list_of_a_synthetic_corpus(worker, synthetic_root, tmp_path, tell):
         path.write_bytes(source.read_bytes()[:1000])
     from pathemo.corpora import emodb
 
-    tally = campaign(worker, readers.synthetic_list, [source, source], paths[0], 40, 1000,
-                     lambda answer, *_: all(emodb.read_name(name) for name in answer))  # fmt: skip
+    tally = campaign(
+        worker,
+        readers.synthetic_list,
+        [source, source],
+        paths[0],
+        40,
+        1000,
+        lambda answer, *_: all(emodb.read_name(name) for name in answer),
+    )
     tell("SYNTHETIC.txt", tally)
     assert not tally.wrong
 
 
 def test_profiles(worker, tmp_path, tell):
-    """A profile is as YAML reads it, or its error names it; none is run, for another run is at work."""
-    one = (
-        "data: synthetic\nthreads: 1\nnotebooks: {01_one: {seed: 3}, 02_two: {}}\nreads: {02_two: [01_one]}\n"
-    )
+    """A profile is as YAML reads it, or its error names it; none is run, for another run is at
+    work.
+    """
+    one = "data: synthetic\nthreads: 1\nnotebooks: {01_one: {seed: 3}, 02_two: {}}\nreads: {02_two: [01_one]}\n"
     paths = [tmp_path / "reports" / f"{name}.yaml" for name in ("small", "other")]
     for folder in ("reports/small", "notebooks"):
         (tmp_path / folder).mkdir(parents=True)

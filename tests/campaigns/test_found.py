@@ -1,4 +1,6 @@
-"""What the campaigns found, as its smallest case: read in silence before, or an error without a name."""
+"""What the campaigns found, as its smallest case: read in silence before, or an error without a
+name.
+"""
 
 import gzip
 
@@ -36,7 +38,9 @@ def test_a_flipped_bit_in_a_weight(tmp_path):
         checkpoints.read(tmp_path / "run", "a thing")
 
 
-@pytest.mark.parametrize("place", [22, 24, 32, 34], ids=["channels", "rate", "bytes a frame", "bits"])
+@pytest.mark.parametrize(
+    "place", [22, 24, 32, 34], ids=["channels", "rate", "bytes a frame", "bits"]
+)
 def test_a_wav_whose_header_contradicts_itself(wav, place):
     """Another rate, or number of channels, was believed."""
     content = bytearray(wav.read_bytes())
@@ -75,17 +79,21 @@ def test_a_video_that_announces_more_sound_than_it_has(synthetic_root, tmp_path)
     """The message itself failed, in Python 3.11."""
     content = bytearray(next((synthetic_root / "savee").rglob("*.avi")).read_bytes())
     length = content.index(b"auds") + 32
-    content[length : length + 4] = (3 * int.from_bytes(content[length : length + 4], "little")).to_bytes(
-        4, "little"
-    )
+    content[length : length + 4] = (
+        3 * int.from_bytes(content[length : length + 4], "little")
+    ).to_bytes(4, "little")
     (tmp_path / "a.avi").write_bytes(content)
     refuse(tmp_path / "a.avi", r"it is truncated: \d+ samples announced, \d+ there")
 
 
 @pytest.mark.parametrize("change", ["a name lost", "a cut row", "times go back", "no face"])
 def test_landmarks_that_were_shifted_cut_or_empty(synthetic_root, tmp_path, change):
-    """Columns shifted, a row was left out, times ran backwards, a face of one point became not a number."""
-    text = gzip.decompress(next((synthetic_root / "ravdess").rglob("*.csv.gz")).read_bytes()).decode()
+    """Columns shifted, a row was left out, times ran backwards, a face of one point became not a
+    number.
+    """
+    text = gzip.decompress(
+        next((synthetic_root / "ravdess").rglob("*.csv.gz")).read_bytes()
+    ).decode()
     lines = text.splitlines()
     cells = lines[3].split(",")
     if change == "a name lost":
@@ -109,10 +117,12 @@ def test_landmarks_that_were_shifted_cut_or_empty(synthetic_root, tmp_path, chan
 @pytest.mark.parametrize(
     ("reader", "name"),
     [
-        (emodb, "wav/03a01Fa.\uff57av"), (enterface, "subject 1/anger/sentence 1/s1_an_1.av\u0131"),
-        (ravdess, "03-01-03-01-01-01-1\u0663.wav"), (savee, "DC/n2\u0663.wav"),
+        (emodb, "wav/03a01Fa.\uff57av"),
+        (enterface, "subject 1/anger/sentence 1/s1_an_1.av\u0131"),
+        (ravdess, "03-01-03-01-01-01-1\u0663.wav"),
+        (savee, "DC/n2\u0663.wav"),
     ],
-)  # fmt: skip
+)
 def test_digits_and_letters_of_other_scripts(reader, name):
     """An Arabic three made an actor of RAVDESS without gender, and a Turkish i an ending."""
     with pytest.raises(ValueError, match="unknown file name"):
@@ -126,10 +136,16 @@ def test_an_entry_of_the_cache_that_is_empty_or_of_another_recording(tmp_path, m
     for name in ("one", "other"):
         entry = tmp_path / name
         assert (
-            cache._make(entry, (-1, 2), np.int64, lambda name=name: made * len(name)) == made * len(name)
+            cache._make(entry, (-1, 2), np.int64, lambda name=name: made * len(name))
+            == made * len(name)
         ).all()
     content = entry.read_bytes()
-    for damaged in (b"", content[:32], content[:-16] + content[-8:], (tmp_path / "one").read_bytes()):
+    for damaged in (
+        b"",
+        content[:32],
+        content[:-16] + content[-8:],
+        (tmp_path / "one").read_bytes(),
+    ):
         entry.write_bytes(damaged)
         assert cache._recall(entry, (-1, 2), np.int64) is None
     entry.write_bytes(content)

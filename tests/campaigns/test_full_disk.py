@@ -1,4 +1,6 @@
-"""A disk that is full after so many bytes: the error names the file, nothing half-written is read."""
+"""A disk that is full after so many bytes: the error names the file, nothing half-written is
+read.
+"""
 
 import numpy as np
 import pytest
@@ -35,8 +37,12 @@ def test_network(worker, tmp_path, tell):
     net, tally = PathNet(5, seeds=[0], n_modules=4, n_active=2, width=3), Tally()
     net.save(tmp_path / "net")
     for limit in limits((tmp_path / "net").stat().st_size - 500):
-        tally.add(limit, worker(scenes.network_on_a_full_disk, tmp_path / "net", limit),
-                  named=str(tmp_path / "net"), right=lambda _: False)  # fmt: skip
+        tally.add(
+            limit,
+            worker(scenes.network_on_a_full_disk, tmp_path / "net", limit),
+            named=str(tmp_path / "net"),
+            right=lambda _: False,
+        )
         assert [path.name for path in tmp_path.iterdir()] == ["net"]
     tell("full disk, networks", tally)
     assert not tally.wrong
@@ -64,10 +70,16 @@ def test_fetch(worker, tmp_path, tell):
         folder = tmp_path / f"{limit}"
         if limit < 2000:  # the list of files is written on the same disk
             continue
-        tally.add(limit, worker(scenes.fetch_on_a_full_disk, folder, limit), named=str(folder),
-                  right=lambda _: False)  # fmt: skip
+        tally.add(
+            limit,
+            worker(scenes.fetch_on_a_full_disk, folder, limit),
+            named=str(folder),
+            right=lambda _: False,
+        )
         assert not [
-            path for path in (folder / "data").rglob("*") if path.suffix != ".lock" and path.is_file()
+            path
+            for path in (folder / "data").rglob("*")
+            if path.suffix != ".lock" and path.is_file()
         ]
         kept = {path.name for path in (folder / "cache").rglob("*") if path.is_file()}
         assert kept <= {"emodb.txt", "emodb-download.zip"}  # what came whole need not come again

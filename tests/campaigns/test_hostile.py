@@ -1,4 +1,6 @@
-"""Files made to do harm: nothing in them is executed, and nothing is written outside the target's folder."""
+"""Files made to do harm: nothing in them is executed, and nothing is written outside the target's
+folder.
+"""
 
 import io
 import os
@@ -19,15 +21,18 @@ from hypothesis import strategies as st
 from pathemo import PathNet, checkpoints, runner
 from pathemo.corpora import fetching, savee
 
-many = settings(max_examples=1000 if LONG else 60, deadline=None,
-                suppress_health_check=[*HealthCheck])  # fmt: skip
+many = settings(
+    max_examples=1000 if LONG else 60, deadline=None, suppress_health_check=[*HealthCheck]
+)
 
 
 # archives
 
 
 def install(folder, members, change=lambda content: content):
-    """Outcome of unpacking members (ZipInfo or name, bytes) to folder/in/Audio: the error, or None."""
+    """Outcome of unpacking members (ZipInfo or name, bytes) to folder/in/Audio: the error, or
+    None.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for member, data in members:
@@ -51,16 +56,24 @@ def tree(folder, *, without):
 
 
 pieces = st.sampled_from([*"/\\a~. \n", "..", "C:", "con", "$HOME", "\u2215", "\uff0e\uff0e"])
-kinds = st.sampled_from([stat.S_IFREG, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+kinds = st.sampled_from(
+    [stat.S_IFREG, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK]
+)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @many
 @given(
-    st.lists(st.tuples(st.lists(pieces, min_size=1, max_size=6).map("".join), kinds), min_size=1, max_size=4)
+    st.lists(
+        st.tuples(st.lists(pieces, min_size=1, max_size=6).map("".join), kinds),
+        min_size=1,
+        max_size=4,
+    )
 )
 def test_no_name_and_no_kind_of_member_leads_out(tmp_path_factory, members):
-    """Whatever members are called and claim to be, links and devices: all stays within, and is plain."""
+    """Whatever members are called and claim to be, links and devices: all stays within, and is
+    plain.
+    """
     folder = tmp_path_factory.mktemp("hostile")
     made = []
     for name, kind in members:
@@ -100,15 +113,23 @@ def test_an_archive_that_says_less_than_it_holds_is_refused(tmp_path):
 
 @pytest.mark.parametrize("seed", range(20 if LONG else 3))
 def test_an_archive_that_is_encrypted_or_packed_in_unknown_ways_is_refused(tmp_path, seed):
-    """Flags and method of the first member are drawn: an error that names the archive, or a whole folder."""
+    """Flags and method of the first member are drawn: an error that names the archive, or a whole
+    folder.
+    """
     flags, method = np.random.default_rng(seed).integers(1, 2**16, 2).tolist()
-    for change in (6, struct.pack("<HH", flags, 0)), (8, struct.pack("<H", method)), (6, b"\x01\x00"):
+    for change in (
+        (6, struct.pack("<HH", flags, 0)),
+        (8, struct.pack("<H", method)),
+        (6, b"\x01\x00"),
+    ):
         place, new = change
 
         def damage(content, place=place, new=new):
             content = bytearray(content)
             central = content.rindex(b"PK\x01\x02") + 2
-            content[place : place + len(new)] = content[central + place : central + place + len(new)] = new
+            content[place : place + len(new)] = content[
+                central + place : central + place + len(new)
+            ] = new
             return bytes(content)
 
         if install(tmp_path, [("a.wav", b"x" * 50)], damage) is None:
@@ -133,7 +154,9 @@ def test_a_tar_under_the_name_of_a_zip_is_refused(tmp_path):
     assert not list(tmp_path.rglob("evil"))
 
 
-@pytest.mark.parametrize("names", [["a.wav", "a.wav/b.wav"], ["a/b.wav", "a"], ["x" * 300 + ".wav"]])
+@pytest.mark.parametrize(
+    "names", [["a.wav", "a.wav/b.wav"], ["a/b.wav", "a"], ["x" * 300 + ".wav"]]
+)
 def test_names_that_exclude_each_other_are_refused(tmp_path, names):
     """A file that is to be a folder too, or a name too long for a disk: the archive is named."""
     assert install(tmp_path, [(name, b"x") for name in names]) is not None
@@ -168,13 +191,16 @@ class Call:
     ids=["mkdir", "system", "eval", "exec", "open", "torch.save", "tofile"],
 )
 def test_checkpoints_call_nothing(tmp_path, calls, wrap):
-    """A pickle that calls: networks and evolutions are refused by name, and the call is not made."""
+    """A pickle that calls: networks and evolutions are refused by name, and the call is not
+    made.
+    """
     for state in (calls(str(tmp_path / "executed")), {"state": calls(str(tmp_path / "executed"))}):
         if wrap:
             (tmp_path / "file").write_bytes(wrap(state))
         else:
             torch.save(
-                {"pathemo": "a PathNet", "version": checkpoints.VERSION, "state": state}, tmp_path / "file"
+                {"pathemo": "a PathNet", "version": checkpoints.VERSION, "state": state},
+                tmp_path / "file",
             )
         with pytest.raises(ValueError, match="file is damaged or of another program"):
             PathNet.load(tmp_path / "file")
@@ -214,7 +240,9 @@ def test_profiles_call_nothing(project, tmp_path, text):
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("name", ["../small", "/etc/passwd", "small/../small", "", ".", "small.yaml", "x\0"])
+@pytest.mark.parametrize(
+    "name", ["../small", "/etc/passwd", "small/../small", "", ".", "small.yaml", "x\0"]
+)
 def test_a_profile_is_one_of_the_projects(project, name):
     """A name that leads elsewhere is no profile."""
     (project / "reports" / "small.yaml").write_text("data: synthetic\nnotebooks: {}\n")

@@ -1,4 +1,6 @@
-"""Processes that get SIGKILL at random moments: who goes on ends with what one has that was left alone."""
+"""Processes that get SIGKILL at random moments: who goes on ends with what one has that was left
+alone.
+"""
 
 import os
 import random
@@ -45,10 +47,15 @@ def project(folder):
     for name in ("notebooks", "reports"):
         (folder / name).mkdir(parents=True)
     (folder / "environment.yml").write_text("name: small\n")
-    (folder / "reports" / "small.yaml").write_text("data: synthetic\nnotebooks: {01_one: {seed: 3}}\n")
+    (folder / "reports" / "small.yaml").write_text(
+        "data: synthetic\nnotebooks: {01_one: {seed: 3}}\n"
+    )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(metadata={"kernelspec": kernel})
-    notebook.cells = [new_code_cell("seed = 0", metadata={"tags": ["parameters"]}), new_code_cell(CELL)]
+    notebook.cells = [
+        new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
+        new_code_cell(CELL),
+    ]
     nbformat.write(notebook, folder / "notebooks" / "01_one.ipynb")
     return folder
 
@@ -57,9 +64,13 @@ def run(folder, delay=None):
     """Exit code of a run in the project; it is killed after the delay [s], if one is given."""
     environment = {k: v for k, v in os.environ.items() if k != "PATHEMO_DATA"}
     running = subprocess.Popen(
-        [sys.executable, "-m", "pathemo", "run", "small"], cwd=folder, env=environment,
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "pathemo", "run", "small"],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     if delay is not None:
         time.sleep(delay)
         os.killpg(running.pid, signal.SIGKILL)
@@ -70,7 +81,10 @@ def run(folder, delay=None):
 
 def test_runner(tmp_path, tell):
     """Results are the same to the byte, every page is there, and nothing of the work is left."""
-    folders, draw = {name: project(tmp_path / name) for name in ("alone", "killed")}, random.Random(0)
+    folders, draw = (
+        {name: project(tmp_path / name) for name in ("alone", "killed")},
+        random.Random(0),
+    )
     started = time.monotonic()
     run(folders["alone"])
     duration = time.monotonic() - started
@@ -82,7 +96,9 @@ def test_runner(tmp_path, tell):
     for name, folder in folders.items():
         folder = folder / "reports" / "small"
         assert not list(folder.glob(".staging/*"))
-        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        names = {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        }
         rows = {path: (folder / path).read_bytes() for path in names if path.endswith(".csv.gz")}
         files[name] = {path for path in names if not path.endswith((".lock", ".part"))}, rows
     assert files["alone"] == files["killed"] and files["alone"][1]

@@ -18,12 +18,15 @@ from pathemo.synthetic import layout
 
 READERS = (emodb, enterface, ravdess, savee)
 by_name = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.NAME)
-many = settings(max_examples=2000 if LONG else 100, deadline=None,
-                suppress_health_check=[*HealthCheck])  # fmt: skip
+many = settings(
+    max_examples=2000 if LONG else 100, deadline=None, suppress_health_check=[*HealthCheck]
+)
 
 
 def named(reader):
-    """Names as a corpus has them, some with letters exchanged, lengthened, or doubled by other scripts."""
+    """Names as a corpus has them, some with letters exchanged, lengthened, or doubled by other
+    scripts.
+    """
     real = st.sampled_from(layout.FILES[reader.NAME])
     parts = st.tuples(real, st.integers(0, 60), st.text(max_size=2), st.integers(0, 3))
     changed = parts.map(lambda p: p[0][: len(p[0]) - p[1]] + p[2] + p[0][len(p[0]) - p[1] + p[3] :])
@@ -63,7 +66,9 @@ def test_names(reader, tell):
 
 @by_name
 def test_a_layout_of_names_comes_back_as_an_index(reader, tmp_path):
-    """Files that the synthetic corpora have, written and read: the same clips with the same words."""
+    """Files that the synthetic corpora have, written and read: the same clips with the same
+    words.
+    """
     for name in layout.FILES[reader.NAME]:
         path = tmp_path / reader.NAME / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +81,19 @@ def test_a_layout_of_names_comes_back_as_an_index(reader, tmp_path):
         assert (row["speaker"], row["emotion"]) == (clip.speaker, clip.emotion)
         for medium in reader.MEDIA:
             file = getattr(clip, medium)
-            assert pd.isna(row[medium]) if not file else row[medium] == str(tmp_path / reader.NAME / file)
+            assert (
+                pd.isna(row[medium])
+                if not file
+                else row[medium] == str(tmp_path / reader.NAME / file)
+            )
 
 
 @by_name
 @pytest.mark.parametrize("seed", range(200 if LONG else 10))
 def test_no_file_is_overlooked(reader, tmp_path, seed):
-    """Of a folder with empty, doubled and foreign files, each is a row or named, and nothing else is."""
+    """Of a folder with empty, doubled and foreign files, each is a row or named, and nothing else
+    is.
+    """
     draw, folder = np.random.default_rng(seed), tmp_path / reader.NAME
     names = draw.choice(layout.FILES[reader.NAME], 15, replace=False).tolist()
     empty, foreign = names[:2], [names[2].replace(".", "x.", 1), names[3].replace(".", "ü.", 1)]
@@ -107,7 +118,9 @@ def test_no_file_is_overlooked(reader, tmp_path, seed):
 # own tables
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
-speakers = st.one_of(cells, st.sampled_from(["NA", "nan", "01", "1", "1.0", "None", "TRUE", "-", "1e5", "ü"]))
+speakers = st.one_of(
+    cells, st.sampled_from(["NA", "nan", "01", "1", "1.0", "None", "TRUE", "-", "1e5", "ü"])
+)
 
 
 def expected(rows):
@@ -128,7 +141,9 @@ def expected(rows):
     st.permutations(["clip", "speaker", "emotion", "audio", "note"]),
 )
 def test_own_tables_come_back_as_written(tmp_path, rows, encoding, quoting, newline, columns):
-    """Any letters, quotes, line breaks in cells, a mark of UTF-8, columns in any order: the cells return."""
+    """Any letters, quotes, line breaks in cells, a mark of UTF-8, columns in any order: the cells
+    return.
+    """
     (tmp_path / "a.wav").write_text("x")
     text = io.StringIO(newline="")
     table = csv.writer(text, quoting=quoting, lineterminator=newline)
@@ -146,7 +161,9 @@ def test_own_tables_come_back_as_written(tmp_path, rows, encoding, quoting, newl
         assert rows is None
         assert "own.csv" in error
         return
-    found = index[["clip", "speaker", "emotion"]].astype(object).where(pd.notna, "").to_numpy().tolist()
+    found = (
+        index[["clip", "speaker", "emotion"]].astype(object).where(pd.notna, "").to_numpy().tolist()
+    )
     assert found == rows
     assert (index["audio"] == str(tmp_path / "a.wav")).all()
 
@@ -166,7 +183,9 @@ def test_any_bytes_are_an_own_table_or_refused(tmp_path, content, header):
 @many
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
 def test_a_path_that_is_nothing_is_named_and_nothing_is_made(tmp_path, path):
-    """Names too long, with NUL, absolute or leading upwards: read as they are, refused where no file is."""
+    """Names too long, with NUL, absolute or leading upwards: read as they are, refused where no
+    file is.
+    """
     before = sorted(os.listdir(tmp_path))
     row = pd.DataFrame({"clip": ["a"], "emotion": ["joy"], "audio": [f"../{path}"]})
     with pytest.raises(ValueError, match="(?s)clip a: audio .* is missing or empty"):
@@ -181,13 +200,15 @@ def test_a_path_that_is_nothing_is_named_and_nothing_is_made(tmp_path, path):
         ("clip,emotion,audio\nx,joy,a.wav\n".encode("utf-16"), "no table of commas in UTF-8"),
         (b"clip,speaker,emotion,audio\nx,A,joy,a.wav,\n", "Expected 4 fields in line 2, saw 5"),
         (b"clip,emotion,emotion,audio\nx,joy,fear,a.wav\n", "more than one column emotion"),
-        (b"clip,emotion,audio\nx,joy,\"a.wav\n", "EOF inside string"),
+        (b'clip,emotion,audio\nx,joy,"a.wav\n', "EOF inside string"),
         (b"", "No columns to parse"),
     ],
     ids=["latin-1", "utf-16", "a comma at the end", "a column twice", "an open quote", "empty"],
-)  # fmt: skip
+)
 def test_an_own_table_that_could_be_misread_is_refused(tmp_path, text, message):
-    """Other encodings, rows longer than the header, a column twice: the error has file and reason."""
+    """Other encodings, rows longer than the header, a column twice: the error has file and
+    reason.
+    """
     (tmp_path / "a.wav").write_text("x")
     (tmp_path / "own.csv").write_bytes(text)
     with pytest.raises(ValueError, match=rf"own\.csv: .*{message}"):
@@ -195,7 +216,9 @@ def test_an_own_table_that_could_be_misread_is_refused(tmp_path, text, message):
 
 
 def test_names_of_columns_may_have_blanks(tmp_path):
-    """A header "clip, speaker" has a speaker: without it the table would pass for one without speakers."""
+    """A header "clip, speaker" has a speaker: without it the table would pass for one without
+    speakers.
+    """
     (tmp_path / "a.wav").write_text("x")
     (tmp_path / "own.csv").write_text("clip, speaker, emotion, audio\nx, A, joy, a.wav\n")
     assert corpora.from_table(tmp_path / "own.csv")["speaker"].tolist() == ["A"]

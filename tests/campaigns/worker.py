@@ -9,7 +9,8 @@ MEMORY = 8 << 30  # [bytes] a header that announces the moon must not take the m
 
 
 class Worker:
-    """`Worker()(work, *arguments)`: ("read", answer), ("error", type, bases, text), ("crash",) or ("hang",).
+    """`Worker()(work, *arguments)`: ("read", answer), ("error", type, bases, text), ("crash",) or
+    ("hang",).
 
     `work` is a function of a module; arguments and answer are sent between processes.
     """
@@ -45,7 +46,9 @@ def _serve(pipe):
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries complain of each file in their own words
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), 2
+    )  # libraries complain of each file in their own words
     warnings.simplefilter("ignore")
     while True:
         work, *arguments = pipe.recv()
