@@ -1,16 +1,15 @@
-"""PathNet transfer for emotion recognition: corpora, features, the network, the protocols
-compared.
-"""
+"""PathNet transfer for emotion recognition: corpora, features, the network, the protocols."""
 
-from importlib import import_module
+import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOME = {"PathNet": "pathnet", "evolve": "evolution", "PathNetClassifier": "estimator"}
-
-
-def __getattr__(name):
-    """Return a public name, its module imported on first use: `import pathemo` stays light."""
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module 'pathemo' has no attribute {name!r}")
+ROOMS = (
+    "corpora engine estimator faces files metrics multimodal plots report runner speech splits "
+    "study synthetic tasks transfer"
+)
+__getattr__, __dir__, __all__ = lazy_loader.attach(  # each is imported on first use
+    __name__,
+    ROOMS.split(),
+    {"engine": ["PathNet", "evolve", "Examples"], "estimator": ["PathNetClassifier"]},
+)

@@ -1,11 +1,11 @@
-"""The command line, a thin door: `python -m pathemo fetch|corpora|run|lab|readme`, and `-h` after
-each.
-"""
+"""The command line, a thin door: `python -m pathemo fetch|corpora|run|lab|readme`, and `-h`."""
 
 import argparse
 import os
 import subprocess
 import sys
+
+import pathemo  # each room is loaded where it is needed, so that help is there at once
 
 COMMANDS = {
     "fetch": "download a corpus, or say how to get it",
@@ -17,29 +17,17 @@ COMMANDS = {
 
 
 def main(arguments=None):
-    """Exit status of a command: 0, or 1 after one clear message."""
-    parser = argparse.ArgumentParser(
-        "python -m pathemo", description=sys.modules["pathemo"].__doc__
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    fetch, corpora, run, _, readme = (
-        commands.add_parser(name, help=text) for name, text in COMMANDS.items()
-    )
-    fetch.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: yunet, cnn14")
+    """Return the exit status of a command: 0, or 1 after one clear message."""
+    parser = argparse.ArgumentParser("python -m pathemo", description=pathemo.__doc__)
+    add = parser.add_subparsers(dest="command", required=True).add_parser
+    fetch, corpora, run, _, readme = (add(name, help=text) for name, text in COMMANDS.items())
+    fetch.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: cnn14")
     fetch.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
     for command in (fetch, corpora):
-        command.add_argument(
-            "--root", help="folder of the corpora (default: PATHEMO_DATA, else data/)"
-        )
-    run.add_argument(
-        "profile", help="quick (synthetic corpora), paper (recorded), or a reports/*.yaml"
-    )
-    run.add_argument(
-        "--only", metavar="NOTEBOOK", help="this one alone, such as 01_data_preparation"
-    )
-    run.add_argument("--force", action="store_true", help="run what is up to date, too")
+        command.add_argument("--root", help="of the corpora (default: PATHEMO_DATA, else data/)")
+    run.add_argument("profile", help="quick (synthetic), paper (recorded), or a reports/*.yaml")
+    run.add_argument("--only", metavar="NOTEBOOK", help="this one, such as 01_data_preparation")
     readme.add_argument("--check", action="store_true", help="only say whether it is")
-
     options, further = parser.parse_known_args(arguments)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
@@ -54,46 +42,35 @@ def main(arguments=None):
 
 
 def follow(options, further):
-    """Do what a command says; each loads what it needs, so that help is there at once."""
+    """Do what a command says."""
     match options.command:
         case "fetch":
-            from . import corpora
-
-            corpora.fetch(options.name, options.root, parts=options.parts)
+            pathemo.corpora.fetch(options.name, options.root, parts=options.parts)
         case "corpora":
-            from . import corpora
-
-            for row in corpora.overview(options.root).to_dict("records"):
+            for row in pathemo.corpora.overview(options.root).to_dict("records"):
                 print(f"{row.pop('corpus')}: {row.pop('where')}")
-                for name, value in row.items():
-                    print(f"    {name:10} {value}")
+                print("".join(f"    {name:10} {value}\n" for name, value in row.items()), end="")
         case "run":
-            from . import runner
-
-            index = runner.run(options.profile, only=options.only, force=options.force)
+            index = pathemo.runner.run(options.profile, only=options.only)
             print(f"open {os.path.relpath(index)}")
         case "lab":
-            from . import report
-
-            notebooks = report.project() / "notebooks"
-            lab = [sys.executable, "-m", "jupyterlab", str(notebooks)]
-            if "default_url" not in " ".join(further):
-                lab.append("--LabApp.default_url=/lab/tree/START.md")
-            paths = [
-                str(notebooks / ".jupyter"),
-                os.environ.get("JUPYTER_CONFIG_PATH"),
-            ]  # Markdown as a page
-            environment = {
-                "OMP_NUM_THREADS": "1",  # as in reports, for the same numbers: jobs run side by side instead
-                **os.environ,
-                "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths)),
-                "JUPYTER_PREFER_ENV_PATH": "1",
-            }
-            return subprocess.call([*lab, *further], env=environment)
+            return _open_lab(pathemo.report.home() / "notebooks", further)
         case "readme":
-            from . import report
+            pathemo.report.readme(check=options.check)
 
-            report.readme(check=options.check)
+
+def _open_lab(notebooks, further):
+    lab = [sys.executable, "-m", "jupyterlab", str(notebooks), *further]
+    if "default_url" not in " ".join(further):
+        lab.append("--LabApp.default_url=/lab/tree/START.md")
+    paths = [str(notebooks / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment = {
+        "OMP_NUM_THREADS": "1",  # as in reports, for the same numbers: jobs run side by side
+        **os.environ,
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths)),  # Markdown as a page
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    return subprocess.call(lab, env=environment)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .evolution import evolve
-from .examples import Examples
-from .pathnet import PathNet
+from .engine import Examples, PathNet, evolve
 
 SHAPE = ("n_layers", "n_modules", "n_active", "width")
-TRAINING = ("batch_size", "learning_rate", "optimiser", "dropout", "label_smoothing", "balanced")
+TRAINING = ("batch_size", "learning_rate", "dropout", "label_smoothing")
 
 
 class PathNetClassifier(ClassifierMixin, BaseEstimator):
@@ -39,11 +37,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         Steps that train the best path on after the evolution; as many as the evolution took when
         not given.
     population_size : int
-    batch_size, learning_rate, optimiser, dropout, label_smoothing, balanced
+    batch_size, learning_rate, dropout, label_smoothing
         As in `PathNet.train`.
     random_state : int, RandomState or None
-    verbose : bool
-        Show the progress of each evolution.
 
     Attributes
     ----------
@@ -51,7 +47,7 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     best_path_ : int array (L, N)
     history_ : DataFrame
-        The evolution on the target, see `pathemo.evolution.evolve`.
+        The evolution on the target, see `pathemo.engine.evolve`.
     n_steps_ : int
         Gradient steps on the target: those of the evolution and the final ones.
     net_ : PathNet
@@ -90,12 +86,9 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         population_size=4,
         batch_size=32,
         learning_rate=3e-3,
-        optimiser="adam",
         dropout=0.0,
         label_smoothing=0.1,
-        balanced=False,
         random_state=None,
-        verbose=False,
     ):
         self.sources = sources
         self.n_layers = n_layers
@@ -108,17 +101,12 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         self.population_size = population_size
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.optimiser = optimiser
         self.dropout = dropout
         self.label_smoothing = label_smoothing
-        self.balanced = balanced
         self.random_state = random_state
-        self.verbose = verbose
 
     def fit_source(self, X, y):
-        """Learn one more source, freeze its path and draw the other modules anew; return the
-        classifier.
-        """
+        """Learn one more source, freeze its path, draw the rest anew; return the classifier."""
         X, y = self._validated(X, y, reset=not hasattr(self, "n_features_in_"))
         self.source_net_ = self._learn_source(self._after_sources(), X, y)
         return self
@@ -126,15 +114,13 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         """Learn the target, starting from the sources; return the classifier.
 
-        ValueError if the features are not those of the sources, or the shape has been changed
-        since."""
+        ValueError if features are not those of the sources, or the shape was changed since.
+        """
         X, y = self._validated(X, y, reset=not hasattr(self, "source_net_"))
         self.classes_ = np.unique(y)
-        self.net_, evolution, examples, self.n_steps_ = self._learn(
-            self._after_sources(), "target", X, y
-        )
+        learned = self._learn(self._after_sources(), "target", X, y)
+        self.net_, evolution, self._scaling, self.n_steps_ = learned
         self.best_path_, self.history_ = evolution.best[0], evolution.history
-        self._scaling = examples.scaling
         return self
 
     def predict_proba(self, X):
@@ -144,18 +130,14 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         unseen = Examples(X, np.zeros(len(X), int), [np.arange(len(X))], scaling=self._scaling)
         # in double precision, so that a row's posteriors do not depend on the rows beside it
         net, unseen.table = self.net_.repeat([0]), unseen.table.double()
-        net.layers, net.heads = (
-            [w.double() for w in net.layers],
-            {"target": net.heads["target"].double()},
-        )
+        net.layers = [layer.double() for layer in net.layers]
+        net.heads = {"target": net.heads["target"].double()}
         return net.predict("target", self.best_path_[None], unseen)[0]
 
     def predict(self, X):
         """Return the most probable class of each row (n,)."""
-        most_probable = self.predict_proba(X).argmax(
-            axis=1
-        )  # first, since it checks that `fit` was called
-        return self.classes_[most_probable]
+        place = self.predict_proba(X).argmax(axis=1)  # first, since it checks that `fit` was called
+        return self.classes_[place]
 
     def _validated(self, X, y, *, reset):
         X, y = validate_data(self, X, y, reset=reset)
@@ -163,9 +145,7 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return X, y
 
     def _after_sources(self):
-        """Return the network that the sources left; a fresh one learns the parameter `sources`
-        first.
-        """
+        """Return the network that the sources left; a fresh one learns `sources` first."""
         shape = {name: getattr(self, name) for name in SHAPE}
         if hasattr(self, "source_net_"):
             if changed := [name for name in SHAPE if self.source_net_.shape[name] != shape[name]]:
@@ -185,35 +165,22 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return net
 
     def _learn(self, net, task, X, y):
-        """Return a copy of `net` that has learned `task`, its evolution, the examples, and the
-        steps.
-        """
+        """Return a copy of `net` that learned `task`, the evolution, the scaling, the steps."""
         classes, labels = np.unique(y, return_inverse=True)
         examples = Examples(X, labels, [np.arange(len(labels))])
         net = net.repeat([self._seed(task)])
         net.add_head(task, len(classes))
-        training = {name: getattr(self, name) for name in TRAINING}
-        a_pass = -(-len(labels) // self.batch_size)
-        minibatches = a_pass if self.minibatches is None else self.minibatches
-        evolution = evolve(
-            net,
-            task,
-            examples,
-            generations=self.generations,
-            minibatches=minibatches,
-            population_size=self.population_size,
-            progress=self.verbose,
-            **training,
-        )
+        training = {name: getattr(self, name) for name in TRAINING} | {"balanced": False}
+        minibatches = self.minibatches or -(-len(labels) // self.batch_size)
+        search = dict(generations=self.generations, population_size=self.population_size)
+        evolution = evolve(net, task, examples, minibatches=minibatches, **search, **training)
         steps = 2 * minibatches * self.generations
         final = steps if self.final_minibatches is None else self.final_minibatches
         if final:
             net.train(task, evolution.best, examples, steps=final, **training)
-        return net, evolution, examples, steps + final
+        return net, evolution, examples.scaling, steps + final
 
     def _seed(self, name):
-        """Return the random stream of one task: of its own, so that it is the same in each
-        `fit`.
-        """
-        drawn = check_random_state(self.random_state).randint(2**31)
-        return np.random.SeedSequence([drawn, *name.encode()])
+        """Return the random stream of one task: its own, so that it is the same in each `fit`."""
+        seed = check_random_state(self.random_state).randint(2**31)
+        return np.random.SeedSequence([seed, *name.encode()])

@@ -1,46 +1,46 @@
-"""Scores as result rows, and what rows tell: means over speakers, 95 % intervals, paired
-differences.
-"""
+"""Scores as result rows, and what rows tell: means, intervals, paired differences, tables."""
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
-ROW_COLUMNS = (
-    "protocol",
-    "source",
-    "target",
-    "inputs",
-    "corpus_version",
-    "fold",
-    "speaker",
-    "seed",
-    "metric",
-    "value",
-    "n",
-    "note",
-)
-ROW_TYPES = dict.fromkeys(ROW_COLUMNS, "string") | {
+ROW_TYPES = dict.fromkeys(
+    ("protocol", "source", "target", "modality", "inputs", "variant"), "string"
+) | {"draw": "Int64", "corpus_version": "string", "fold": "string", "speaker": "string"}
+ROW_TYPES |= {
     "seed": "Int64",
+    "metric": "string",
     "value": "float64",
     "n": "Int64",
+    "note": "string",
 }
+ROW_COLUMNS = tuple(ROW_TYPES)  # one fact a column
 ROW_KEY = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
+DEFAULTS = {column: "" for column, kind in ROW_TYPES.items() if kind == "string"}
+DEFAULTS |= {
+    "modality": "speech",
+    "inputs": "plain",
+    "draw": 0,
+    "seed": pd.NA,
+    "value": np.nan,
+    "n": 0,
+}
+NEVER_AVERAGED = ("protocol", "modality", "inputs", "variant", "corpus_version")
 
 
 def unweighted_average_recall(truth, prediction):
-    """UAR: the plain mean of the recalls of the emotions in `truth`; chance is 1 / their number.
+    """Return UAR, the plain mean of the recalls of the emotions in `truth`; chance is 1 / their
+    number.
 
     >>> unweighted_average_recall(["anger", "anger", "fear"], ["anger", "fear", "fear"])
     0.75
     """
-    truth, prediction = _checked(truth, prediction)
-    return float(recall_score(truth, prediction, labels=np.unique(truth), average="macro"))
+    return float(recall_per_emotion(truth, prediction)["recall"].mean())
 
 
 def accuracy(truth, prediction):
-    """Share of clips whose emotion was recognised.
+    """Return the share of clips whose emotion was recognised.
 
     >>> accuracy(["anger", "anger", "fear", "fear"], ["anger", "fear", "fear", "fear"])
     0.75
@@ -49,9 +49,7 @@ def accuracy(truth, prediction):
 
 
 def recall_per_emotion(truth, prediction):
-    """Table of `recall` and `n` [clips] by emotion, for the emotions in `truth` in alphabetical
-    order.
-    """
+    """Return a table of `recall` and `n` [clips], a row an emotion of `truth`, in order."""
     truth, prediction = _checked(truth, prediction)
     emotions, n = np.unique(truth, return_counts=True)
     recall = recall_score(truth, prediction, labels=emotions, average=None)
@@ -59,7 +57,7 @@ def recall_per_emotion(truth, prediction):
 
 
 def confusion(truth, prediction):
-    """Table of clip counts: rows the emotion of `truth`, columns of `prediction`, both in
+    """Return clip counts: rows the emotion of `truth`, columns of `prediction`, both in
     alphabetical order.
 
     >>> confusion(["anger", "fear", "fear"], ["fear", "fear", "fear"]).to_numpy().tolist()
@@ -67,20 +65,15 @@ def confusion(truth, prediction):
     """
     truth, prediction = _checked(truth, prediction)
     emotions = np.union1d(truth, prediction)
-    return pd.DataFrame(
-        confusion_matrix(truth, prediction, labels=emotions),
-        index=pd.Index(emotions, name="truth"),
-        columns=pd.Index(emotions, name="prediction"),
-    )
+    counts = confusion_matrix(truth, prediction, labels=emotions)
+    rows, columns = (pd.Index(emotions, name=name) for name in ("truth", "prediction"))
+    return pd.DataFrame(counts, index=rows, columns=columns)
 
 
 def accuracy_half_width(p, n):
-    """Half-width of the 95 % interval of an accuracy `p` [0 to 1] over `n` clips taken as
-    independent.
+    """Return the half-width of the 95 % interval of an accuracy `p` over `n` independent clips.
 
-    Clips of one speaker are not, so it is too narrow; it is here to stand beside published
-    half-widths.
-
+    Clips of one speaker are not, so it is too narrow; it stands beside published half-widths.
     Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021, 1.96 sqrt(p (1 - p) / n).
 
     >>> round(100 * accuracy_half_width(0.8008, 1440), 2)
@@ -90,71 +83,83 @@ def accuracy_half_width(p, n):
 
 
 def score_rows(truth, prediction, speaker, **key):
-    """Result rows of test folds: UAR and accuracy of each speaker, columns `ROW_COLUMNS`.
+    """Return the result rows of test clips: UAR and accuracy of each speaker.
 
-    `key` gives `protocol, target, corpus_version, fold, seed`, and `source` (else "": none) and
-    `inputs` (else "plain"): of all clips, or of each. A speaker's UAR is over the emotions which
-    that speaker has."""
+    `key` gives other columns of `ROW_COLUMNS`, of all clips or of each. A speaker's UAR is over the
+    emotions which that speaker has. Scores over all clips at once have speaker and fold "all"."""
     truth, prediction = _checked(truth, prediction)
-    clips = pd.DataFrame({"speaker": np.asarray(speaker, str), "emotion": truth, **key})
-    clips["right"] = truth == prediction
+    speaker = np.broadcast_to(np.asarray(speaker, str), truth.shape)
+    clips = pd.DataFrame({"speaker": speaker, "emotion": truth, **key})
+    clips["correct"] = truth == prediction
     unit = [*key, "speaker"]
-    recalls = clips.groupby([*unit, "emotion"], sort=False)["right"].mean()
-    right = clips.groupby(unit, sort=False)["right"]
+    recalls = clips.groupby([*unit, "emotion"], sort=False)["correct"].mean()
+    correct = clips.groupby(unit, sort=False)["correct"]
     scores = pd.DataFrame(
         {
             "uar": recalls.groupby(unit, sort=False).mean(),
-            "accuracy": right.mean(),
-            "n": right.size(),
+            "accuracy": correct.mean(),
+            "n": correct.size(),
         }
     )
     scores = scores.set_index("n", append=True).rename_axis(columns="metric").stack()
-    return _rows(scores.rename("value").reset_index())
-
-
-def pooled_rows(truth, prediction, **key):
-    """Result rows over the test clips of all folds of a seed: UAR and accuracy.
-
-    Their `fold` and `speaker` are "all"; `key` gives the other columns, as in `score_rows`.
-    """
-    return score_rows(truth, prediction, ["all"] * len(truth), **{"fold": "all"} | key)
+    return _complete(scores.rename("value").reset_index())
 
 
 def not_run_rows(reason, **key):
-    """One result row without a value, whose note gives the reason; columns not in `key` stay
-    empty.
+    """Return one result row without a value, whose note gives the reason."""
+    return _complete(pd.DataFrame([key | {"note": f"not run: {reason}"}]))
+
+
+def _complete(rows):
+    if unknown := sorted(set(rows) - set(ROW_COLUMNS)):
+        raise TypeError(f"a result row has no column {unknown}, only {list(ROW_COLUMNS)}")
+    rows = pd.DataFrame(DEFAULTS | dict(rows), index=rows.index)
+    return rows[list(ROW_COLUMNS)].astype(ROW_TYPES)
+
+
+def check_rows(rows):
+    """Return result rows in the order and the types of their columns.
+
+    ValueError if there are other columns, a row twice, or a missing value without a note.
     """
-    empty = dict.fromkeys(ROW_COLUMNS, "") | {"seed": pd.NA, "value": np.nan, "n": 0}
-    return _rows(pd.DataFrame([empty | key | {"note": f"not run: {reason}"}]))
+    if set(rows.columns) != set(ROW_COLUMNS):
+        raise ValueError(f"result rows have columns {list(ROW_COLUMNS)}, not {list(rows.columns)}")
+    rows = rows[list(ROW_COLUMNS)].astype(ROW_TYPES)
+    twice, silent = rows.duplicated(ROW_KEY), rows["value"].isna() & rows["note"].eq("")
+    for wrong, problem in ((twice, "there twice"), (silent, "without a value and without a note")):
+        if wrong.any():
+            first = rows.loc[wrong, ROW_KEY].iloc[0].to_dict()
+            raise ValueError(
+                f"{wrong.sum()} of {len(rows)} result rows are {problem}, the first is {first}"
+            )
+    return rows
 
 
 def read_rows(path):
-    """Result rows of a CSV file, in their types: speaker "03" stays text, and "NA" a speaker."""
+    """Return the result rows of a CSV file: speaker "03" stays text, and "NA" a speaker."""
     rows = pd.read_csv(path, dtype="string", keep_default_na=False)
-    return rows.replace({"seed": "", "value": "", "n": ""}, pd.NA).astype(ROW_TYPES)[
-        list(ROW_COLUMNS)
-    ]
+    numbers = {column: "" for column, kind in ROW_TYPES.items() if kind != "string"}
+    return rows.replace(numbers, pd.NA).astype(ROW_TYPES)[list(ROW_COLUMNS)]
 
 
 def summary(rows, by, *, metric="uar"):
-    """Means over speakers with 95 % intervals, one table row a group of `by`, in the order of
+    """Return means over speakers with 95 % intervals, a row a group of `by`, in the order of
     `rows`.
 
     Columns: `by`, then `mean, low, high, n_speakers, n_seeds`, and `pooled`: the mean over seeds of
     the score over all clips at once. A speaker counts once, by the mean of its rows (over seeds,
-    and over sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
-
-    ValueError if a row is there twice, or protocols, inputs or versions of a corpus would be
-    averaged.
+    draws, and sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
+    ValueError if a row is there twice, or a column of NEVER_AVERAGED would be averaged.
 
     The interval is Student's t over speakers, mean ± t(0.975, n - 1) sd / sqrt(n), for speakers are
     what changes when a study is repeated, and a corpus has 4 to 42. A percentile bootstrap over so
     few is too narrow (its 95 % cover 80 % with 4 speakers, 92 % with 10); t holds its level, also
-    when speakers vary unequally. It may leave [0, 1], and it does not see that folds share training
+    when speakers vary unequally. It may leave [0, 1], and does not see that folds share training
     speakers.
 
     Source: Ibragimov and Müller, Journal of Business & Economic Statistics 28(4), 2010; Hesterberg,
-    The American Statistician 69(4), 2015."""
+    The American Statistician 69(4), 2015.
+    """
     by = list(by)
     measured = _measured(rows, metric)
     per_seed = _measured(rows, metric, pooled=True).groupby([*by, "seed"])["value"].mean()
@@ -167,9 +172,9 @@ def summary(rows, by, *, metric="uar"):
     return table.fillna({"n_speakers": 0, "n_seeds": 0}).astype({"n_speakers": int, "n_seeds": int})
 
 
-def paired_difference(rows, first, second, by=(), *, metric="uar"):
-    """Mean over speakers of `first` minus `second`, 95 % interval and p, one table row a group of
-    `by`.
+def paired_difference(rows, first, second, by=(), *, over=(), metric="uar"):
+    """Return the mean over speakers of `first` minus `second`, 95 % interval and p, a row a group
+    of `by`.
 
     Columns: `by`, then `difference, low, high, n_speakers, p`. Each speaker is compared with
     itself, by the means of its rows on either side; the interval is that of `summary`. `p` is
@@ -177,24 +182,29 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     draws above. With n speakers it is at least 2 / 2**n, which is 0.125 for 4.
 
     Either side is a protocol, or a dict of values of columns. A column of `by` that `second` fixes
-    is not matched, so one reference serves all groups: `{"protocol": "from_scratch", "source":
-    ""}`."""
-    first, second = (
-        {"protocol": side} if isinstance(side, str) else side for side in (first, second)
-    )
+    is not matched; a `second` without sources serves whatever the source. `over` names columns that
+    may be averaged over on purpose, such as variant.
+
+    Raises
+    ------
+    ValueError
+        No speaker has rows of both, or what `summary` refuses.
+    """
     measured, by = _measured(rows, metric), list(by)
-    means, reference = (
-        _speaker_means(measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)], by)
-        for side in (first, second)
+    sides = [{"protocol": side} if isinstance(side, str) else side for side in (first, second)]
+    parts = [measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)] for side in sides]
+    means, reference = (_speaker_means(part, by, over) for part in parts)
+    fixed = [*sides[1], *(["source"] if parts[1]["source"].eq("").all() else [])]
+    means = means.droplevel(
+        [name for name in sides[0] if name in means.index.names and name not in by]
     )
-    reference = reference.droplevel(
-        [column for column in reference.index.names if column in second]
-    )
+    reference = reference.droplevel([name for name in fixed if name in reference.index.names])
     difference = (means - reference).dropna()
     if difference.empty:
+        protocols = sorted(measured["protocol"].unique())
         raise ValueError(
             f"no speaker has {metric!r} rows of both {first} and {second}; "
-            f"protocols with such rows: {sorted(measured['protocol'].unique())}"
+            f"protocols with such rows: {protocols}"
         )
     groups = difference.groupby(by or np.zeros(len(difference)))
     table = _interval(groups).rename(columns={"mean": "difference"})
@@ -202,27 +212,42 @@ def paired_difference(rows, first, second, by=(), *, metric="uar"):
     return table.reset_index(drop=not by)
 
 
+def compare(rows, pairs, by=(), **options):
+    """Return the paired differences of many pairs as one table, and p-values corrected over all of
+    it.
+
+    Columns: `protocol, rival`, those of `paired_difference`, and `p_holm`. `pairs` are (first,
+    second), each a protocol, or a dict of one column's value, which then stands for it; `options`
+    are its own."""
+    tables = []
+    for pair in pairs:
+        table = paired_difference(rows, *pair, by, **options)
+        names = [side if isinstance(side, str) else next(iter(side.values())) for side in pair]
+        tables.append(table.assign(protocol=names[0], rival=names[1]))
+    table = pd.concat(tables, ignore_index=True)
+    table["p_holm"] = holm(table["p"])
+    return table[["protocol", "rival", *table.columns.drop(["protocol", "rival"])]]
+
+
 def verdict(differences, *, level=0.05):
-    """Sentence that counts what `paired_difference` found, p-values corrected by Holm over all its
+    """Return a sentence that counts what differences say, p-values corrected by Holm over all their
     rows.
 
-    >>> found = pd.DataFrame({"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01],
-    ...                       "p": [0.01, 0.4]})
-    >>> verdict(found)
+    >>> verdict(pd.DataFrame({"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01],
+    ...                       "p": [0.01, 0.4]}))
     '+0.5 points on average over 2 comparisons; better in 1, worse in 0, undecided in 1; 1
     significant at 5 %'"""
     better, worse = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
     mean, n = 100 * differences["difference"].mean(), len(differences)
+    significant = (holm(differences["p"]) < level).sum()
     return (
         f"{mean:+.1f} points on average over {n} comparisons; better in {better}, worse in {worse}, "
-        f"undecided in {n - better - worse}; "
-        f"{(holm(differences['p']) < level).sum()} significant at {level:.0%}".replace("%", " %")
+        f"undecided in {n - better - worse}; {significant} significant at {100 * level:.0f} %"
     )
 
 
 def holm(p):
-    """Holm's adjusted p-values, in the order given: each at most 0.05 keeps the family's error rate
-    at 5 %.
+    """Return Holm's adjusted p-values, in order: each at most 0.05 keeps a family's error at 5 %.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
@@ -231,28 +256,63 @@ def holm(p):
     return (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index().to_numpy()
 
 
+def headline(rows):
+    """Return the rows of the main comparison, without the fusion of notebook 06."""
+    return rows[rows["variant"].eq("") & rows["notebook"].ne("06_ravdess_multimodal")]
+
+
+def results_table(rows, *, row=("target", "modality", "inputs", "source"), metric="uar"):
+    """Return a score in percent with its interval as text, or "not run"; a column a protocol.
+
+    A row stands for the columns `row` of the result rows; what is left out is averaged over.
+    """
+    row = list(row)
+    by = [*row, "protocol"]
+    part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
+    table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
+    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
+    interval = (" [" + percent["low"] + ", " + percent["high"] + "]").where(
+        table["low"].notna(), ""
+    )
+    table["score"] = (percent["mean"] + interval).where(table["n_speakers"] > 0, "not run")
+    wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
+    counts = table.groupby(row, sort=False).agg(
+        speakers=("n_speakers", "max"), seeds=("n_seeds", "max")
+    )
+    return wide.join(counts)
+
+
+def markdown_table(table):
+    """Return a table with its index as Markdown."""
+    table = table.reset_index()
+    cells = [table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
 def _measured(rows, metric, pooled=False):
     chosen = (
         (rows["metric"] == metric) & ((rows["speaker"] == "all") == pooled) & rows["value"].notna()
     )
     twice = rows.loc[chosen & rows.duplicated(ROW_KEY), ROW_KEY]
     if len(twice):
+        first = twice.iloc[0].to_dict()
         raise ValueError(
-            f"{len(twice)} result rows are there twice, first {twice.iloc[0].to_dict()}: "
+            f"{len(twice)} result rows are there twice, first {first}: "
             "take the rows of one notebook, or drop the duplicates"
         )
     return rows[chosen]
 
 
-def _speaker_means(rows, by):
-    for column in ("protocol", "inputs", "corpus_version"):
-        for values in rows.groupby(list(dict.fromkeys([*by, "target"])))[column].unique():
-            if len(values) > 1 and column not in by:
+def _speaker_means(rows, by, over=()):
+    unit = list(dict.fromkeys([*by, "target"]))
+    for column in set(NEVER_AVERAGED) - {*by, *over}:
+        for values in rows.groupby(unit)[column].unique():
+            if len(values) > 1:
                 raise ValueError(
                     f"{column} {sorted(values)} would be averaged: select one, or part by it"
                 )
-    unit = [*by, "inputs", "target", "corpus_version", "speaker"]
-    return rows.groupby(list(dict.fromkeys(unit)))["value"].mean()
+    unit = dict.fromkeys([*unit, "modality", "inputs", "variant", "corpus_version", "speaker"])
+    return rows.groupby([column for column in unit if column not in over])["value"].mean()
 
 
 def _interval(groups):
@@ -262,24 +322,9 @@ def _interval(groups):
 
 
 def _sign_flip_p(difference):
-    flip = {"permutation_type": "samples", "rng": 0}
-    return (
-        stats.permutation_test((difference,), np.mean, **flip).pvalue
-        if len(difference) > 1
-        else np.nan
-    )
-
-
-def _rows(scores):
-    rows = pd.DataFrame(
-        {"source": "", "inputs": "plain", "note": ""} | dict(scores), index=scores.index
-    )
-    if set(rows) != set(ROW_COLUMNS):
-        raise TypeError(
-            f"a result row needs {sorted(set(ROW_COLUMNS) - set(rows))}, "
-            f"and has no column {sorted(set(rows) - set(ROW_COLUMNS))}"
-        )
-    return rows[list(ROW_COLUMNS)].astype(ROW_TYPES)
+    if len(difference) < 2:
+        return np.nan
+    return stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=0).pvalue
 
 
 def _checked(truth, prediction):

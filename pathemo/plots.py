@@ -1,49 +1,39 @@
-"""The study's pictures: `plot_x(data, *, ax=None)` draws into `ax`, or a new figure, and returns
-the axes.
+"""The study's pictures: `plot_x(data, *, ax=None)` draws into `ax`, or a figure of its own.
 
-Nothing is shown or saved here. One colour a protocol and one marker a corpus, the same in every
-notebook."""
+Each returns the axes; nothing is shown or saved here. One colour a protocol and one marker a
+corpus, the same in every notebook.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.collections import EllipseCollection, PathCollection
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
-from matplotlib.lines import Line2D
-from matplotlib.path import Path
-from matplotlib.patheffects import withStroke
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Circle
 from matplotlib.ticker import PercentFormatter
 
 from . import metrics
 
-# Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision
+# Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision.
+# Darker where heads are shared, lighter where size or budget is another.
 PROTOCOL_COLORS = {
     "logistic": "#CC79A7",
     "svm": "#D55E00",
     "from_scratch": "#000000",
+    "from_scratch_wide": "#606060",
+    "from_scratch_long": "#A0A0A0",
     "fine_tune": "#E69F00",
+    "fine_tune_shared": "#8F5A00",
     "frozen_features": "#009E73",
     "pathnet_scratch": "#56B4E9",
     "pathnet": "#0072B2",
+    "pathnet_shared": "#00315C",
     "zero_shot": "#F0E442",
 }
-# Darker where heads are shared, lighter where size or budget is another
-PROTOCOL_COLORS |= {
-    "fine_tune_shared": "#8F5A00",
-    "pathnet_shared": "#00315C",
-    "from_scratch_wide": "#606060",
-    "from_scratch_long": "#A0A0A0",
-}
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
-PATH_COLOR, FROZEN_COLOR, IDLE_COLOR, GREY = (
-    PROTOCOL_COLORS["pathnet"],
-    "#B5DDF5",
-    "#D5D5D5",
-    "#707070",
-)
+PATH_COLOR, BELOW_COLOR = PROTOCOL_COLORS["pathnet"], PROTOCOL_COLORS["svm"]
+FROZEN_COLOR, IDLE_COLOR, GREY = "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
-OVER_REPLICAS = {"errorbar": "sd", "color": PATH_COLOR, "linewidth": 2}
 # Type of report size: `plt.rcParams.update(plots.STYLE)`
 STYLE = {
     "font.size": 11,
@@ -52,290 +42,163 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "legend.fontsize": "small",
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
 
 
 def panels(n_rows, n_columns=1, *, width=6, height=4):
-    """A figure and its axes (n_rows, n_columns), each panel `width` by `height` inches."""
+    """Return a figure and its axes (n_rows, n_columns), each panel `width` by `height` [inches]."""
     size = (width * n_columns, height * n_rows)
     return plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
 
 
-def plot_path(path, *, n_modules, frozen=None, ax=None):
-    """A path through the network, layers left to right: outlined modules are active, filled ones
-    frozen.
+def plot_path(paths, *, n_modules, frozen=None, ax=None):
+    """Draw a path, layers from left to right: outlined modules are active, filled ones frozen.
 
-    `path` (n_layers, n_active) holds the active modules; `frozen` (n_layers, n_modules) is True or
-    False."""
-    active = _active(path, n_modules)
-    frozen = np.zeros_like(active) if frozen is None else np.asarray(frozen, dtype=bool)
-    ax = _network(active.shape, ax)
-    _links(active, active[:-1, :, None] & active[1:, None, :], ax, width=1.8)
-    _modules(
-        frozen, ax, facecolor=FROZEN_COLOR, edgecolor=FROZEN_COLOR, linewidth=1.2, label="frozen"
-    )
-    _modules(active, ax, facecolor="none", edgecolor=PATH_COLOR, linewidth=2.4, label="on the path")
-    dot = {"linestyle": "", "marker": "o", "markersize": 11, "markeredgewidth": 2.4}
-    ring = Line2D([], [], **dot, color="white", markeredgecolor=PATH_COLOR, label="on the path")
-    filled = Line2D([], [], **dot, color=FROZEN_COLOR, label="frozen")
-    _legend_below(ax, [ring, filled] if frozen.any() else [ring])
-    return ax
+    Of several paths, a module or link is drawn the stronger, the more of them use it.
 
-
-def plot_population(genotypes, *, n_modules, legend=True, ax=None):
-    """All paths of a population at once: the more of them use a module or a link, the stronger it
-    is drawn.
-
-    `genotypes` is (population_size, n_layers, n_active).
+    Parameters
+    ----------
+    paths : int array (..., n_layers, n_active)
+        The active modules of each layer: a path, or a population of paths.
+    frozen : bool array (n_layers, n_modules), optional
     """
-    active = _active(genotypes, n_modules).astype(float)
-    use = active.mean(axis=0)
-    ax = _network(use.shape, ax)
-    _links(use, np.einsum("plm,plk->lmk", active[:, :-1], active[:, 1:]) / len(active), ax, width=5)
-    _modules(
-        use > 0,
-        ax,
-        facecolor=SHADES(use[use > 0]),
-        edgecolor=PATH_COLOR,
-        linewidth=1.2,
-        label="used",
-    )
-    if legend:
-        _legend_below(
-            ax,
-            [
-                Line2D(
-                    [],
-                    [],
-                    color=to_rgba(PATH_COLOR, _alpha(share)),
-                    linewidth=5 * share,
-                    label=f"{share:.0%} of paths",
-                )
-                for share in (0.25, 0.5, 1)
-            ],
-        )
-    return ax
-
-
-def browse_populations(populations, *, n_modules):
-    """A slider over the generations, with the population's paths of each; for JupyterLab, which it
-    needs.
-
-    `populations` is (generations + 1, population_size, n_layers, n_active).
-    """
-    from ipywidgets import IntSlider, interact  # slow to load, and only needed here
-
-    def show(generation):
-        plot_population(populations[generation], n_modules=n_modules)
-        plt.show()
-
-    interact(show, generation=IntSlider(0, 0, len(populations) - 1, description="generation"))
-
-
-def plot_module_use(populations, *, n_modules, frozen=None, ax=None):
-    """How many paths of the population use each module (rows), after each generation (columns).
-
-    `populations` is (generations + 1, population_size, n_layers, n_active). Modules that are
-    `frozen` (n_layers, n_modules) get a mark before their row."""
-    use = _active(populations, n_modules).mean(axis=1)
-    n_layers = use.shape[1]
-    ax = _axes(ax, 7, 0.12 * n_layers * n_modules + 1.5)
-    use = use.reshape(len(use), -1).T
-    mesh = ax.imshow(use, aspect="auto", cmap=SHADES, vmin=0, vmax=1, interpolation="none")
-    ax.figure.colorbar(mesh, ax=ax, label="share of paths", format=PercentFormatter(1))
-    ax.hlines(np.arange(1, n_layers) * n_modules - 0.5, *ax.get_xlim(), color=GREY, linewidth=1)
-    ax.set_yticks(
-        (np.arange(n_layers) + 0.5) * n_modules - 0.5, [f"layer {n + 1}" for n in range(n_layers)]
-    )
-    ax.set(xlabel="generation", ylabel="modules")
-    if frozen is not None:
-        rows = np.flatnonzero(frozen)
+    active = (np.asarray(paths)[..., None] == np.arange(n_modules)).any(axis=-2)
+    active = active.reshape(-1, *active.shape[-2:])  # (n_paths, n_layers, n_modules)
+    n_paths, n_layers, _ = active.shape
+    frozen = np.zeros_like(active[0]) if frozen is None else frozen
+    middle = np.zeros_like(active[:, :1])
+    middle[..., n_modules // 2] = True  # where input and head are
+    nodes = np.concatenate([middle, active, middle], axis=1).astype(float)
+    links = np.einsum("plm,plk->lmk", nodes[:, :-1], nodes[:, 1:]) / n_paths
+    ax = _axes(ax, 2 * n_layers + 2.4, 0.45 * n_modules + 1.2)
+    # One geometry: layers 4 apart, modules 1 apart, of radius 0.33
+    for layer, start, end in np.argwhere(links):
+        share = links[layer, start, end]
         ax.plot(
-            np.full(len(rows), -1.5), rows, "s", color=FROZEN_COLOR, clip_on=False, label="frozen"
+            [4 * layer + 0.33, 4 * layer + 3.67],
+            [start, end],
+            color=(PATH_COLOR, 0.2 + 0.65 * share),
+            linewidth=3 * share,
+            zorder=0,
         )
-        ax.set_xlim(left=-2)
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
-    return ax
-
-
-def plot_reuse(history, *, chance, ax=None):
-    """Share of frozen modules on the winning paths over the generations: mean over replicas, band
-    of one sd.
-
-    `history` is as of `evolve`, `chance` the share of all modules that are frozen.
-    """
-    ax = _axes(ax, 7, 4)
-    sns.lineplot(history, x="generation", y="frozen_share", ax=ax, **OVER_REPLICAS)
-    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
-    ax.set(ylabel="frozen modules on winning paths", ylim=(0, 1))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.legend(frameon=False)
-    return ax
-
-
-def plot_fitness(history, *, ax=None):
-    """Fitness of the winners in a history of `evolve`: mean over replicas, band of one standard
-    deviation.
-    """
-    winners = history.assign(
-        fitness=history[["fitness_first", "fitness_second"]].max(axis="columns")
-    )
-    ax = _axes(ax, 7, 4)
-    sns.lineplot(winners, x="generation", y="fitness", ax=ax, **OVER_REPLICAS)
-    ax.set(
-        ylabel="fitness of the winner",
-        title=f"mean ± standard deviation of {history['replica'].nunique()} replicas",
-    )
+    for (layer, module), share in np.ndenumerate(active.mean(axis=0)):
+        dot = Circle(
+            (4 * layer + 4, module),
+            0.33,
+            facecolor=FROZEN_COLOR if frozen[layer, module] else "white",
+            edgecolor=(PATH_COLOR, 0.25 + 0.75 * share) if share else IDLE_COLOR,
+            linewidth=1.2 + 1.2 * share,
+        )
+        ax.add_patch(dot)
+    names = ["input", *(f"layer {layer + 1}" for layer in range(n_layers)), "head"]
+    ax.set_xticks(4 * np.arange(len(names)), names, color=GREY)
+    ax.set(yticks=[], ylim=(n_modules - 0.4, -0.6), aspect="equal")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
     return ax
 
 
 def plot_confusion(counts, *, ax=None):
-    """Confusion: rows are the truth, in whole percents of the row, with the clips below.
+    """Draw a confusion: rows are the truth, in whole percents of the row above numbers of clips.
 
-    `counts` (K, K) are of clips, as of `metrics.confusion`.
+    `counts` (K, K) are of clips, as of `metrics.confusion`; a cell without clips stays blank.
     """
     ax = _axes(ax, 0.75 * len(counts) + 1.8, 0.7 * len(counts) + 1.4)
-    share = 100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)
-    sns.heatmap(
-        share,
-        annot=True,
-        fmt=".0f",
-        annot_kws={"va": "bottom"},
-        vmin=0,
-        vmax=100,
-        cmap=SHADES,
-        cbar=False,
-        square=True,
-        linewidths=1,
-        linecolor="#F4F4F4",
-        ax=ax,
-    )
-    for percent, clips in zip(
-        list(ax.texts), counts.to_numpy()[share.notna().to_numpy()], strict=True
-    ):
-        ax.text(
-            *percent.get_position(),
-            f"{clips}",
-            color=percent.get_color(),
-            ha="center",
-            va="top",
-            size=7,
-        )
+    share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    ax.imshow(share, cmap=SHADES, vmin=0, vmax=100)  # seaborn would draw all panels for each
+    for (row, column), clips in np.ndenumerate(counts):
+        if clips:
+            percent = share.iloc[row, column]
+            ax.text(
+                column,
+                row,
+                f"{percent:.0f}\n{clips}",
+                color="white" if percent > 60 else "black",
+                ha="center",
+                va="center",
+            )
+    ax.set_xticks(range(len(counts)), counts.columns, rotation=30)
+    ax.set_yticks(range(len(counts)), counts.index)
     ax.set(xlabel="recognised as  [% of the row, and clips]", ylabel="truth")
-    ax.tick_params(length=0, rotation=0)
-    plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     return ax
 
 
 def plot_comparison(rows, *, chance, metric="uar", ax=None):
-    """A metric by protocol: a dot a speaker, thin lines that join a speaker's dots, mean and 95 %
-    interval.
+    """Draw a metric by protocol: a dot a speaker, joined by lines, mean and 95 % interval.
 
-    `rows` are result rows, as a rule of one target; a dot is the mean of a speaker's over the
-    seeds. `chance` is what guessing scores: 1 / K for UAR, the share of the largest class for
-    accuracy."""
+    Parameters
+    ----------
+    rows : DataFrame
+        Result rows, as a rule of one target; a dot is the mean of a speaker's over the seeds.
+    chance : float
+        What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
+    """
     table = metrics.summary(rows, ["protocol"], metric=metric)
-    rank = {protocol: place for place, protocol in enumerate(PROTOCOL_COLORS)}
-    table = table.sort_values("protocol", key=lambda names: names.map(rank), ignore_index=True)
+    rank = pd.Index(PROTOCOL_COLORS).get_indexer
+    table = table.sort_values("protocol", key=rank, kind="stable", ignore_index=True)
     speakers = rows[(rows["metric"] == metric) & (rows["speaker"] != "all")]
     means = speakers.groupby(["target", "speaker", "protocol"])["value"].mean()
-    values = means.unstack().reindex(columns=table["protocol"])
+    values = means.unstack().reindex(columns=table["protocol"])  # (speakers, protocols)
     colors = table["protocol"].map(PROTOCOL_COLORS).fillna(GREY)
     ax = _axes(ax, max(1.1 * len(table) + 0.8, 5.5), 4.5)
-    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance", zorder=0)
-    ax.plot(values.to_numpy().T, color=IDLE_COLOR, linewidth=0.8, zorder=1)
-    for target, of_target in values.groupby("target"):
-        dot = {"marker": CORPUS_MARKERS.get(target, "P"), "s": 28, "linewidths": 0}
-        for place, color in colors.items():
-            ax.scatter(
-                [place] * len(of_target), of_target.iloc[:, place], color=color, alpha=0.55, **dot
-            )
-        ax.scatter([], [], color=GREY, label=f"{target} speaker", **dot)
-    bar = {"fmt": "o", "markersize": 7, "linewidth": 2, "capsize": 4}
-    ax.errorbar([], [], [], color=GREY, label="mean, 95 % interval", **bar)
-    for place, (row, color) in enumerate(zip(table.itertuples(), colors, strict=True)):
-        if not row.n_speakers:
-            ax.text(
-                place, 0.5, "not run", transform=ax.get_xaxis_transform(), color=GREY, ha="center"
-            )
-            continue
-        ax.errorbar(
-            place + 0.2, row.mean, [[row.mean - row.low], [row.high - row.mean]], color=color, **bar
-        )
-        ax.annotate(
-            f"{100 * row.mean:.1f}",
-            (place + 0.2, row.mean),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
-    ax.set_xticks(range(len(table)), table["protocol"].str.replace("_", " ").str.wrap(10))
-    ax.set(xlim=(-0.4, len(table) - 0.3), ylabel="UAR [%]" if metric == "uar" else f"{metric} [%]")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    ax.tick_params(axis="x", labelsize="small")
-    ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
-        ncols=3,
-        frameon=False,
-        fontsize="small",
-        columnspacing=1,
-        handletextpad=0.4,
-    )
+    for (target, _), scores in values.iterrows():
+        ax.plot(scores.to_numpy(), color=IDLE_COLOR, linewidth=0.8, zorder=0)
+        marker = CORPUS_MARKERS.get(target, "P")
+        ax.scatter(table.index, scores, s=28, c=colors, marker=marker, alpha=0.55)
+    ax.vlines(table.index + 0.2, table["low"], table["high"], colors, linewidth=2)
+    ax.scatter(table.index + 0.2, table["mean"], c=colors, zorder=3)
+    for place, mean in table["mean"].items():
+        text = "not run" if np.isnan(mean) else f"{100 * mean:.1f}"
+        ax.text(place + 0.3, np.nan_to_num(mean, nan=chance), text)
+    _percent(ax, chance, table["protocol"].str.replace("_", " ").str.wrap(10))
+    ax.set_ylabel(f"{metric} [%]".replace("uar", "UAR"))
     return ax
 
 
-def plot_learning_curve(rows, *, chance, unit="training speakers", ax=None):
-    """UAR over the number of training speakers, a line a protocol: mean over test speakers, 95 %
-    interval.
+def plot_learning_curve(rows, variants, *, chance, label, ax=None):
+    """Draw UAR over variants of a task, a line a protocol: mean over test speakers, 95 % interval.
 
-    `rows` are result rows of one target whose `inputs` end in ", k training speakers", or have all
-    of them. `unit` is what is counted, if it is not training speakers: "steps", for instance."""
-    table = metrics.summary(rows, ["protocol", "inputs"])
-    count = table["inputs"].str.extract(rf"(\d+) {unit}")[0].astype(float)
-    table["place"], counts = pd.factorize(count, sort=True, use_na_sentinel=False)
+    Parameters
+    ----------
+    rows : DataFrame
+        Result rows of one target and one kind of inputs.
+    variants : dict of str
+        What the axis says of each variant, from left to right: `{"training_speakers=1": "1",
+        "": "all"}`. Rows of other variants are left out.
+    label : str
+        What the axis counts, "training speakers" for instance.
+    """
+    table = metrics.summary(rows[rows["variant"].isin(variants)], ["protocol", "variant"])
+    table["place"] = pd.Index(variants).get_indexer(table["variant"])
     ax = _axes(ax, 6.5, 4.5)
-    shown = [protocol for protocol in PROTOCOL_COLORS if protocol in set(table["protocol"])]
-    for shift, protocol in zip(np.linspace(-0.15, 0.15, len(shown)), shown, strict=True):
-        of_protocol = table[table["protocol"] == protocol].sort_values("place")
-        spread = [
-            of_protocol["mean"] - of_protocol["low"],
-            of_protocol["high"] - of_protocol["mean"],
-        ]
-        ax.errorbar(
-            of_protocol["place"] + shift,
-            of_protocol["mean"],
-            spread,
-            fmt="o-",
-            capsize=3,
-            color=PROTOCOL_COLORS[protocol],
-            label=protocol,
-        )
-    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", label="chance")
-    ax.set_xticks(range(len(counts)), ["all" if np.isnan(k) else f"{k:.0f}" for k in counts])
-    ax.set(xlabel=unit, ylabel="UAR [%]")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    ax.legend(frameon=False, fontsize="small")
+    curves = table.sort_values("place").groupby("protocol")
+    for rank, (protocol, curve) in enumerate(curves):
+        color = PROTOCOL_COLORS.get(protocol, GREY)
+        place = curve["place"] + 0.06 * rank - 0.15  # beside each other, not upon
+        ax.vlines(place, curve["low"], curve["high"], color)
+        ax.plot(place, curve["mean"], "o-", color=color, label=protocol)
+    _percent(ax, chance, list(variants.values()))
+    ax.set(xlabel=label, ylabel="UAR [%]")
+    ax.legend()
     return ax
 
 
 def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
-    """Gain by source (rows) and target (columns), in points, each with its 95 % interval.
+    """Draw gains by source (rows) and target (columns), in points, with their 95 % intervals.
 
-    `differences` are as of `metrics.paired_difference(..., by=["source", "target"])`.
+    `differences` has columns source, target, difference, low and high, as of `metrics.compare`.
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
-    texts = [f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]" for gain, low, high in points.to_numpy()]
-    gain, text = points["difference"].unstack(), pd.Series(texts, points.index).unstack()
-    sources = sorted(gain.index, key=lambda source: (source.count("+"), source))
+    text = points.apply(lambda gain: "{:+.1f}\n[{:.1f}, {:.1f}]".format(*gain), axis=1).unstack()
+    sources = sorted(text.index, key=lambda source: (source.count("+"), source))
     limit = points["difference"].abs().max()
-    ax = _axes(ax, 1.5 * len(gain.columns) + 3, 0.8 * len(gain) + 1.2)
+    ax = _axes(ax, 1.5 * len(text.columns) + 3, 0.8 * len(text) + 1.2)
     ax.set_facecolor("#F4F4F4")
     sns.heatmap(
-        gain.loc[sources],
+        points["difference"].unstack().loc[sources],
         annot=text.loc[sources],
         fmt="",
         vmin=-limit,
@@ -345,53 +208,30 @@ def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [p
         cbar_kws={"label": label},
         ax=ax,
     )
-    ax.set(xlabel="target", ylabel="source")
     ax.tick_params(length=0, rotation=0)
     return ax
 
 
 def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
-    """Effects with their 95 % intervals, one below the other: blue is above zero, red below, grey
-    undecided.
+    """Draw effects with 95 % intervals, a line each: blue above zero, red below, grey undecided.
 
-    `effects` has columns difference, low, high, as of `metrics.paired_difference`, and two levels
-    of the index: what was compared, a line each, and the kind of inputs, filled and hollow dots.
+    `effects` has columns difference, low, high, as of `metrics.compare`, and two levels of the
+    index: what was compared, and the kind of inputs, dots and squares.
     """
-    names, kinds = (effects.index.unique(level).tolist() for level in (0, 1))
+    names = effects.index.unique(0)
     ax = _axes(ax, 9, 0.34 * len(names) + 1.2)
     ax.axvline(0, color=GREY, linewidth=1)
-    dot = {"fmt": "o", "markersize": 6, "capsize": 3}
-    for (name, kind), effect in (100 * effects).iterrows():
-        color = (
-            PATH_COLOR
-            if effect["low"] > 0
-            else PROTOCOL_COLORS["svm"]
-            if effect["high"] < 0
-            else GREY
-        )
-        spread = [[effect["difference"] - effect["low"]], [effect["high"] - effect["difference"]]]
-        ax.errorbar(
-            effect["difference"],
-            names.index(name) + 0.3 * kinds.index(kind) - 0.15,
-            xerr=spread,
-            color=color,
-            markerfacecolor="white" if kinds.index(kind) else color,
-            **dot,
-        )
-    for kind in kinds:
-        ax.errorbar(
-            [],
-            [],
-            [],
-            color=GREY,
-            markerfacecolor="white" if kinds.index(kind) else GREY,
-            label=kind,
-            **dot,
-        )
+    for shift, (kind, part) in enumerate((100 * effects).groupby(level=1, sort=False)):
+        clear = [part["low"] > 0, part["high"] < 0]
+        colors = np.select(clear, [PATH_COLOR, BELOW_COLOR], GREY)
+        y = names.get_indexer(part.index.droplevel(1)) + 0.3 * shift - 0.15
+        ax.hlines(y, part["low"], part["high"], colors)
+        ax.scatter(part["difference"], y, c=colors, marker="os"[shift], label=kind, zorder=3)
     ax.set_yticks(range(len(names)), names)
-    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
+    ax.set_xlabel(label)
+    ax.invert_yaxis()
     ax.grid(axis="y", color=IDLE_COLOR, linewidth=0.5)
-    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -399,89 +239,8 @@ def _axes(ax, width, height):
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
-def _legend_below(ax, handles):
-    ax.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        ncols=len(handles),
-        frameon=False,
-    )
-
-
-def _active(paths, n_modules):
-    # (..., n_layers, n_active) to (..., n_layers, n_modules)
-    return (np.asarray(paths)[..., None] == np.arange(n_modules)).any(axis=-2)
-
-
-# The one geometry of networks: layers 4 apart from left to right, modules 1 apart from the top,
-# radius 0.33.
-
-
-def _network(shape, ax):
-    n_layers, n_modules = shape
-    ax = _axes(ax, 2 * n_layers + 2.4, 0.45 * n_modules + 1.2)
-    for x, name in ((-4, "input"), (4 * n_layers, "head")):
-        ax.text(
-            x,
-            (n_modules - 1) / 2,
-            name,
-            rotation=90,
-            ha="center",
-            va="center",
-            color=GREY,
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "#F4F4F4", "edgecolor": IDLE_COLOR},
-        )
-    for layer in range(n_layers):
-        ax.text(4 * layer, n_modules, f"layer {layer + 1}", ha="center", va="center", color=GREY)
-    everywhere = np.ones(shape, dtype=bool)
-    _modules(
-        everywhere, ax, facecolor="white", edgecolor=IDLE_COLOR, linewidth=1.2, label="modules"
-    )
-    ax.set(xlim=(-4.8, 4 * n_layers + 0.8), ylim=(n_modules + 0.5, -0.6), aspect="equal")
-    ax.axis("off")
-    return ax
-
-
-def _modules(which, ax, **look):
-    layer, module = np.nonzero(which)
-    size = np.full(len(layer), 0.66)
-    ax.add_collection(
-        EllipseCollection(
-            size,
-            size,
-            0 * size,
-            units="xy",
-            offsets=np.c_[4 * layer, module],
-            offset_transform=ax.transData,
-            zorder=2,
-            **look,
-        )
-    )
-
-
-def _links(use, between, ax, *, width):
-    # `use` (L, M) and `between` (L - 1, M, M) are shares of paths; input and head are one node in
-    # the middle.
-    middle, curves, shares = (use.shape[1] - 1) / 2, [], []
-    for layer, share in enumerate([use[:1], *between, use[-1:].T], start=-1):
-        left, right = 4 * layer + 0.33, 4 * layer + 3.67
-        for start, end in np.argwhere(share):
-            y = middle if layer == -1 else start, middle if layer == len(use) - 1 else end
-            points = (left, y[0]), (left + 1.6, y[0]), (right - 1.6, y[1]), (right, y[1])
-            curves.append(Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]))
-            shares.append(float(share[start, end]))
-    ax.add_collection(
-        PathCollection(
-            curves,
-            facecolor="none",
-            edgecolor=[to_rgba(PATH_COLOR, _alpha(share)) for share in shares],
-            linewidth=width * np.array(shares),
-            zorder=1,
-            label="links",
-        )
-    )
-
-
-def _alpha(share):
-    return 0.1 + 0.75 * share
+def _percent(ax, chance, names):
+    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    ax.text(1, chance, "chance", color=GREY, transform=ax.get_yaxis_transform())
+    ax.set_xticks(range(len(names)), names)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))

@@ -1,6 +1,4 @@
-"""Speaker-disjoint folds: no speaker, and no recording, is ever on both sides (but in
-`speakers_shared`).
-"""
+"""Folds: no speaker, and no recording, is ever on both sides (but in `speakers_shared`)."""
 
 import os
 from functools import cache
@@ -9,7 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pooch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    LeaveOneGroupOut,
+    PredefinedSplit,
+    StratifiedKFold,
+)
 from sklearn.preprocessing import StandardScaler
 
 # Test actors, Luna-Jimenez et al., Sensors 21(22):7665, 2021
@@ -31,18 +34,18 @@ class Fold(NamedTuple):
 
 
 def leave_one_speaker_out(index):
-    """One fold a speaker, named after the speaker who is tested.
+    """Return one fold a speaker, named after the speaker who is tested.
 
     >>> index = pd.DataFrame({"speaker": ["a", "b", "a"]})
     >>> [(fold.name, fold.test.tolist()) for fold in leave_one_speaker_out(index)]
     [('a', [0, 2]), ('b', [1])]
     """
-    speakers = np.unique(_known(index["speaker"]))
-    return _folds(index, {speaker: [speaker] for speaker in speakers})
+    speaker = _known(index["speaker"])
+    return _folds(index, speaker, LeaveOneGroupOut().split(speaker, groups=speaker))
 
 
 def speaker_folds(index, n_folds, seed):
-    """Folds "1" to "n" of whole speakers, dealt at random: sizes and genders differ by one speaker
+    """Return folds "1" to "n" of whole speakers, dealt at random: sizes and genders differ by one
     at most.
 
     Where `index` tells no gender, only the sizes are balanced. The same `seed` deals the same
@@ -56,30 +59,27 @@ def speaker_folds(index, n_folds, seed):
     if "gender" in index:
         gender = index.groupby("speaker")["gender"].first().fillna("")
         order = order[np.argsort(gender[order].to_numpy(dtype=str), kind="stable")]
-    return _folds(index, {str(k + 1): order[k::n_folds] for k in range(n_folds)})
+    return _dealt(index, [order[k::n_folds] for k in range(n_folds)])
 
 
 def published_folds(index):
-    """The five folds "1" to "5" of RAVDESS, by test actor: 300, 300, 300, 300 and 240 clips of all
-    24 actors.
+    """Return the five folds "1" to "5" of RAVDESS: 300, 300, 300, 300 and 240 test clips of all 24
+    actors.
 
     Actors that a part of the corpus lacks are left out, and so is a fold without any actor.
 
-    Source
-    ------
-    Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
+    Source: Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
     Learning", 2021."""
     strangers = set(_known(index["speaker"]).tolist()).difference(*RAVDESS_FOLDS)
     if strangers:
         raise ValueError(
             f"speakers {sorted(strangers)} are not in RAVDESS, whose actors are '01' to '24'"
         )
-    return _folds(index, {str(k): actors for k, actors in enumerate(RAVDESS_FOLDS, start=1)})
+    return _dealt(index, RAVDESS_FOLDS)
 
 
 def folds_for(index):
-    """The study's folds of one corpus: as published for RAVDESS, else leave-one-speaker-out or five
-    folds.
+    """Return the study's folds of one corpus: as published for RAVDESS, else by speaker.
 
     Leave-one-speaker-out holds up to 12 speakers, above that `speaker_folds(index, 5, seed=0)`.
     """
@@ -91,17 +91,17 @@ def folds_for(index):
 
 
 def speakers_shared(index, n_folds=10, seed=0):
-    """Folds that deal clips and NOT speakers, emotions evenly: what they give is too good, and
-    named so.
+    """Return folds that deal clips and NOT speakers, emotions evenly: what they give is too good.
 
     They are here to show how much a random split flatters, in one table of the study, and for
     nothing else."""
-    dealt = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(index, index["emotion"])
-    return [Fold(str(k), train, test) for k, (train, test) in enumerate(dealt, start=1)]
+    sides = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(index, index["emotion"])
+    return [Fold(str(number), *pair) for number, pair in enumerate(sides, start=1)]
 
 
 def development_split(speaker, train, *, share=0.25, seed):
-    """Training rows parted by speaker: `(train, development)`, at least one speaker on each side.
+    """Return training rows parted by speaker: `(train, development)`, at least one speaker on each
+    side.
 
     `speaker` (n,) names the speaker of every row of the index, `train` (n_train,) holds the row
     positions to part, `share` of whose speakers goes to development.
@@ -112,22 +112,21 @@ def development_split(speaker, train, *, share=0.25, seed):
     """
     train = np.asarray(train)
     speaker = _known(speaker)[train]
-    speakers = np.unique(speaker)
-    if len(speakers) < 2:
+    n_speakers = len(np.unique(speaker))
+    if n_speakers < 2:
         raise ValueError(
             "a development side needs 2 training speakers or more, "
-            f"train has {speakers.tolist()}: add speakers, or do without development clips"
+            f"train has {np.unique(speaker).tolist()}: add speakers, or do without development"
         )
-    n_development = np.clip(round(share * len(speakers)), 1, len(speakers) - 1)
-    development = np.isin(
-        speaker, np.random.default_rng(seed).permutation(speakers)[:n_development]
-    )
-    return train[~development], train[development]
+    n_development = int(np.clip(round(share * n_speakers), 1, n_speakers - 1))
+    split = GroupShuffleSplit(1, test_size=n_development, random_state=seed)
+    rest, development = next(split.split(train, groups=speaker))
+    return train[rest], train[development]
 
 
 def speaker_normalise(features, speaker):
-    """Features with mean 0 and deviation 1 within each speaker, from that speaker's own unlabelled
-    clips.
+    """Return features with mean 0 and deviation 1 within each speaker, by that speaker's own
+    unlabelled clips.
 
     Transductive: all clips of a test speaker are seen, unlabelled, before the first is classified.
     So its results go by the name "speaker-normalised" only. A feature that is constant within a
@@ -147,15 +146,14 @@ def speaker_normalise(features, speaker):
 
 
 def assert_speaker_disjoint(folds, index):
-    """Nothing, when no fold has a speaker or a recording on both sides; every fold made here passes
-    it.
+    """Pass when no fold has a speaker or a recording on both sides; every fold made here does.
 
     Raises
     ------
     AssertionError
-        If a speaker is on both sides of a fold.
+        A speaker is on both sides of a fold.
     ValueError
-        If one recording (files of equal bytes) is on both sides, under two speakers.
+        One recording (files of equal bytes) is on both sides, under two speakers.
     """
     speaker = _known(index["speaker"])
     for fold in folds:
@@ -175,17 +173,21 @@ def assert_speaker_disjoint(folds, index):
                 )
 
 
-def _folds(index, test_speakers):
-    speaker = _known(index["speaker"])
-    tested = {name: np.isin(speaker, list(speakers)) for name, speakers in test_speakers.items()}
-    folds = [
-        Fold(str(name), np.flatnonzero(~test), np.flatnonzero(test))
-        for name, test in tested.items()
-        if test.any()
-    ]
+def _dealt(index, test_speakers):
+    """Return the folds "1", "2", ... that test these speakers."""
+    speaker, number = _known(index["speaker"]), {}
+    for fold, speakers in enumerate(test_speakers, start=1):
+        number |= dict.fromkeys(speakers, fold)
+    names = np.array([number[name] for name in speaker], int)
+    return _folds(index, names.astype(str), PredefinedSplit(names).split())
+
+
+def _folds(index, names, sides):
+    """Return folds of pairs (train, test), each named by the name (n,) of its first test row."""
+    folds = [Fold(str(names[test[0]]), train, test) for train, test in sides]
     if len(folds) < 2:
         raise ValueError(
-            f"speakers {np.unique(speaker).tolist()} fill {len(folds)} test side, and a split "
+            f"speakers {np.unique(index['speaker']).tolist()} fill {len(folds)} test side, and a split "
             "needs two: load more speakers"
         )
     assert_speaker_disjoint(folds, index)
@@ -204,13 +206,12 @@ def _known(speaker):
 
 
 def _recordings(paths):
-    # (n,) a name of each file's content, "" without a file; few are read, as equal files have equal
-    # sizes
+    """Return a name of each file's content (n,); few are read, as equal files have equal sizes."""
     stats = {file: os.stat(file) for file in paths.dropna().unique()}
-    size = pd.Series([stat.st_size for stat in stats.values()], dtype=int)
+    twin = pd.Series([stat.st_size for stat in stats.values()], dtype=int).duplicated(keep=False)
     content = {
-        file: _sha256(file, stat.st_mtime_ns) if twin else file
-        for (file, stat), twin in zip(stats.items(), size.duplicated(keep=False), strict=True)
+        file: _sha256(file, stat.st_mtime_ns) if same_size else file
+        for (file, stat), same_size in zip(stats.items(), twin, strict=True)
     }
     return np.array([content.get(path, "") for path in paths])
 

@@ -1,28 +1,41 @@
-"""Tasks: a corpus as something to learn, and tasks made of tasks."""
+"""Tasks: a corpus as something to learn, of one modality, and tasks made of tasks."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from . import splits
+from . import faces, speech, splits
+
+MEDIA = {
+    "speech": ["audio", "video"],
+    "log-mel": ["audio", "video"],
+    "landmarks": ["landmarks"],
+    "hog": ["video", "image"],
+    "crops": ["video", "image"],
+}
 
 
-class Task(NamedTuple):
-    """A corpus as something to learn: n clips, and one row of `features` a clip, or several (its
-    frames).
-    """
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A corpus to learn: n clips, and one row of `features` a clip, or several (its frames)."""
 
     name: str
     features: np.ndarray  # (n_rows, d) float32, or images (n_rows, channels, height, width)
     emotion: np.ndarray  # (n,) str
     speaker: np.ndarray  # (n,) str
-    folds: list = ()  # of splits.Fold, of clips; a source needs none
-    version: str = ""  # corpus_version of the result rows
-    inputs: str = (
-        "plain"  # or "speaker-normalised", with the modality before it, if there are several
-    )
+    folds: tuple = ()  # of splits.Fold, of clips; a source needs none
+    version: str = ""  # corpus_version of the result rows, as the five that follow
+    modality: str = "speech"
+    inputs: str = "plain"
+    variant: str = ""
+    draw: int = 0
     clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
+
+    @property
+    def absent(self):
+        """Whether the corpus is not here: such a task has no clip."""
+        return len(self.emotion) == 0
 
     @property
     def emotions(self):
@@ -50,8 +63,15 @@ class Task(NamedTuple):
             .to_numpy()
         )
 
+    def key(self):
+        """Return what the columns of result rows say of this task as a target."""
+        key = dict(
+            target=self.name, modality=self.modality, inputs=self.inputs, variant=self.variant
+        )
+        return key | dict(draw=self.draw, corpus_version=self.version)
 
-def task(name, index, features, *, inputs="plain", clip=None, modality=None):
+
+def task(name, index, features, *, inputs="plain", clip=None, modality="speech"):
     """Return a corpus as a `Task`, with the study's folds where its speakers are known.
 
     Parameters
@@ -64,8 +84,8 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
     clip : int array (n_rows,), optional
         Position in the index of the clip of each row, as `pathemo.faces.crops` gives it; a row a
         clip when not given. Clips without rows are no part of the task.
-    modality : str, optional
-        "crops" for instance; it stands before `inputs` in result rows.
+    modality : str
+        What the result rows call the kind of features.
     """
     if inputs not in ("plain", "speaker-normalised"):
         raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
@@ -87,77 +107,134 @@ def task(name, index, features, *, inputs="plain", clip=None, modality=None):
         index["speaker"].fillna("").to_numpy(str),
         tuple(splits.folds_for(index)) if known else (),
         version,
-        inputs if modality is None else f"{modality}, {inputs}",
-        clip,
+        modality,
+        inputs,
+        clip=clip,
     )
 
 
-def groups(name, index, features, n_groups, *, clip=None, **options):
-    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own: "emodb
-    1/3", ...
+def features_of(modality, index, *, speed=1.0, n_jobs=1, **options):
+    """Return the features of clips, a row a clip or several, and the position in the index of each
+    row's clip.
 
-    Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`.
+    Parameters
+    ----------
+    modality : {"speech", "log-mel", "landmarks", "hog", "crops"}
+        Functionals or log-mel segments of sound, functionals of facial landmarks, or of face crops
+        either histograms of oriented gradients or the images themselves.
+    index : DataFrame
+    speed : float
+        Of sound.
+    options : of `pathemo.faces.crops`
     """
-    clip = np.arange(len(index)) if clip is None else clip
-    tasks = []
-    for number, _, part in splits.speaker_folds(index, n_groups, seed=0):
-        rows = np.isin(clip, part)
-        of_part, clip_of_part = (
-            index.iloc[part].reset_index(drop=True),
-            np.searchsorted(part, clip[rows]),
+    if modality == "speech":
+        return speech.functionals(index, speed=speed, n_jobs=n_jobs), np.arange(len(index))
+    if modality == "landmarks":
+        return faces.functionals(index, n_jobs=n_jobs), np.arange(len(index))
+    if modality == "log-mel":
+        segments, clip = speech.segments(index, speed=speed, n_jobs=n_jobs)
+        return segments[:, None], clip
+    size = 64 if modality == "hog" else 48  # [pixels] edges gain from more, images cost more
+    images, clip = faces.crops(index, size, n_jobs=n_jobs, **options)
+    return (images[:, None] if modality == "crops" else faces.hog(images)), clip
+
+
+def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
+    """Return the tasks of one modality by (name, inputs); of a corpus that is not here, an absent
+    one.
+
+    Parameters
+    ----------
+    names : sequence of str
+    indexes : dict of DataFrame
+        Of the corpora that are here.
+    modality : str
+        See `features_of`, whose options follow.
+    inputs : sequence of {"plain", "speaker-normalised"}
+    speeds : sequence of float
+        Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the
+        mean over its rows counts.
+    """
+    if modality not in MEDIA:
+        raise ValueError(f"modality = {modality!r}: choose one of {', '.join(MEDIA)}")
+    sound, tasks = modality in ("speech", "log-mel"), {}
+    for name in names:
+        index = indexes.get(name, pd.DataFrame(columns=["clip"]))
+        index = index[index.reindex(columns=MEDIA[modality]).notna().any(axis=1)].reset_index(
+            drop=True
         )
-        group = f"{name} {number}/{n_groups}"
-        tasks.append(task(group, of_part, features[rows], clip=clip_of_part, **options))
+        rates = ({"speed": speed} for speed in speeds) if sound else ({},)
+        copies = [features_of(modality, index, **rate, **options) for rate in rates if len(index)]
+        for i in inputs:
+            if not copies:
+                nothing, features = np.empty(0, str), np.empty((0, 1))
+                tasks[name, i] = Task(name, features, nothing, nothing, modality=modality, inputs=i)
+                continue
+            parts = [
+                task(name, index, x, inputs=i, clip=clip, modality=modality) for x, clip in copies
+            ]
+            features = np.concatenate([part.features for part in parts])
+            clip = np.concatenate([part.clip for part in parts])
+            tasks[name, i] = replace(parts[0], features=features, clip=clip)
     return tasks
 
 
-def with_few_speakers(task, n_speakers, *, seed=0):
-    """Return the task with at most so many training speakers a fold, drawn by `seed`; its `inputs`
-    say so.
-    """
+def groups(name, index, features, n_groups, *, clip=None, **options):
+    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own.
+
+    Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`. The
+    `draw` of a task is the number of its group, from 1."""
+    clip = np.arange(len(index)) if clip is None else clip
+    tasks = []
+    for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed=0), start=1):
+        rows = np.isin(clip, part)
+        index_of_part = index.iloc[part].reset_index(drop=True)
+        clip_of_part = np.searchsorted(part, clip[rows])
+        group = task(name, index_of_part, features[rows], clip=clip_of_part, **options)
+        tasks.append(replace(group, variant=f"groups={n_groups}", draw=number))
+    return tasks
+
+
+def with_few_speakers(task, n_speakers, *, draw=0):
+    """Return the task with at most so many training speakers a fold, drawn by `draw`."""
     folds = []
     for fold in task.folds:
         speakers = np.unique(task.speaker[fold.train])
-        drawn = np.random.default_rng([seed, *fold.name.encode()]).permutation(speakers)[
-            :n_speakers
-        ]
-        folds.append(fold._replace(train=fold.train[np.isin(task.speaker[fold.train], drawn)]))
-    return task._replace(
-        folds=tuple(folds), inputs=f"{task.inputs}, {n_speakers} training speakers"
-    )
+        order = np.random.default_rng([draw, *fold.name.encode()]).permutation(speakers)
+        few = fold.train[np.isin(task.speaker[fold.train], order[:n_speakers])]
+        folds.append(fold._replace(train=few))
+    return replace(task, folds=tuple(folds), variant=f"training_speakers={n_speakers}", draw=draw)
 
 
 def with_emotions(task, emotions):
-    """Return the task with the clips of these emotions alone; its `inputs` say so."""
+    """Return the task with the clips of these emotions alone, variant "shared_emotions"."""
     clips = np.flatnonzero(np.isin(task.emotion, emotions))
-    rows = task.rows(clips)
-
-    def kept(side):
-        return np.searchsorted(clips, np.intersect1d(side, clips))
-
-    folds = [fold._replace(train=kept(fold.train), test=kept(fold.test)) for fold in task.folds]
-    return task._replace(
+    rows, folds = task.rows(clips), []
+    for fold in task.folds:
+        train, test = (np.searchsorted(clips, np.intersect1d(side, clips)) for side in fold[1:])
+        folds += [fold._replace(train=train, test=test)] if len(test) else []
+    return replace(
+        task,
         features=task.features[rows],
         emotion=task.emotion[clips],
         speaker=task.speaker[clips],
-        folds=tuple(fold for fold in folds if len(fold.test)),
-        inputs=f"{task.inputs}, shared emotions",
+        folds=tuple(folds),
+        variant="shared_emotions",
         clip=None if task.clip is None else np.searchsorted(clips, task.clip[rows]),
     )
 
 
 def pooled(tasks):
-    """Return one source made of several: all their clips, over all emotions that any of them
-    has.
-    """
+    """Return one source made of several: all their clips, over all emotions that any has."""
     offsets = np.cumsum([0, *(len(task.emotion) for task in tasks)])
     clips = [np.arange(len(task.emotion)) if task.clip is None else task.clip for task in tasks]
-    return Task(
-        "&".join(task.name for task in tasks),
-        np.concatenate([task.features for task in tasks]),
-        np.concatenate([task.emotion for task in tasks]),
-        np.concatenate([[f"{task.name} {speaker}" for speaker in task.speaker] for task in tasks]),
+    return replace(
+        tasks[0],
+        name="&".join(task.name for task in tasks),
+        features=np.concatenate([task.features for task in tasks]),
+        emotion=np.concatenate([task.emotion for task in tasks]),
+        speaker=np.concatenate([[f"{t.name} {speaker}" for speaker in t.speaker] for t in tasks]),
+        folds=(),
         version="&".join(task.version for task in tasks),
-        inputs=tasks[0].inputs,
-        clip=np.concatenate([of_task + offset for of_task, offset in zip(clips, offsets)]),
+        clip=np.concatenate([clip + offset for clip, offset in zip(clips, offsets)]),
     )

@@ -6,6 +6,30 @@ result rows. Each seed and fold is one replica of a stacked PathNet. Source task
 seed, from the whole source corpus; the target is learned once a fold, from the fold's training
 speakers alone.
 
+Settings of all protocols, as keyword arguments:
+
+seeds : sequence of int
+steps : int
+    Budget: gradient steps on each task, 1000 when not given.
+n_layers, n_modules, n_active, width : int
+    Of `PathNet`. A protocol that does not evolve has one path of `n_active` modules a layer.
+population_size, minibatches : int
+    Of `evolve`; minibatches are 25 when not given.
+final_share : float
+    Share of the budget that trains the best path on after its evolution, 0 when not given.
+frozen_path : {"free", "forced"}
+    What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
+    evolution; "forced" keeps the latest active beside the N modules that evolve.
+head : {"new", "shared"}
+    What a task's head starts with. "new", the paper's, is drawn; "shared" copies the weights of
+    emotions that an earlier task has as well, of the latest that has them.
+fresh : float
+    What modules that are drawn anew after a source are multiplied by. With "forced" and "shared"
+    and a small one, the target starts as what the sources taught.
+device : str
+others
+    Passed to `PathNet.train`.
+
 Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al. 2017 for PathNet.
 """
 
@@ -15,16 +39,15 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from . import metrics, splits
-from .evolution import evolve
-from .examples import Examples
-from .pathnet import PathNet
-from .tasks import Task, groups, pooled, task, with_emotions, with_few_speakers
+from . import metrics
+from .engine import Examples, PathNet, evolve
+from .tasks import Task, corpus_tasks, groups, pooled, task, with_emotions, with_few_speakers
 
 __all__ = [
     "Outcome",
     "Task",
     "baseline",
+    "corpus_tasks",
     "fine_tune",
     "fine_tune_shared",
     "from_scratch",
@@ -41,52 +64,45 @@ __all__ = [
     "with_few_speakers",
     "zero_shot",
 ]
+CHOICES = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
+SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
 
 
 class Outcome(NamedTuple):
     """What a protocol reached: result rows, and the posteriors that they were counted from."""
 
     rows: pd.DataFrame
-    posteriors: np.ndarray  # (n_seeds, n, K), of each clip when its speaker was in the test fold
+    posteriors: np.ndarray | None = (
+        None  # (n_seeds, n, K), of each clip when its speaker was in the test fold
+    )
     paths: np.ndarray | None = None  # (n_seeds, n_folds, L, N) the target's
     frozen: np.ndarray | None = None  # (n_seeds, n_folds, L, M) the modules that the sources froze
-    history: pd.DataFrame | None = (
-        None  # of the target's evolution, see `pathemo.evolution.Evolution`
-    )
+    history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.engine.Evolution`
     memory: pd.DataFrame | None = (
         None  # result rows on the sources, before and after the target was learned
     )
 
     def frozen_share(self):
-        """Return which share of the target's paths lies on frozen modules, and what chance would
-        give.
-        """
+        """Return which share of the target's paths is on frozen modules, and that of chance."""
         return np.take_along_axis(self.frozen, self.paths, axis=3).mean(), self.frozen.mean()
 
 
 def from_scratch(target, sources=(), **settings):
     """Return the outcome of one path trained on the target alone; `sources` are not used."""
-    return _study("from_scratch", target, (), evolving=False, **settings)
+    return _learn_all("from_scratch", target, (), settings, evolving=False)
 
 
 def from_scratch_wide(target, sources=(), *, n_modules=10, **settings):
-    """Return the outcome of one path of all M modules a layer: from scratch, of PathNet's total
-    size.
-    """
-    return _study(
-        "from_scratch_wide", target, (), evolving=False, **settings | {"n_active": n_modules}
-    )
+    """Return the outcome of one path of all M modules a layer: PathNet's total size."""
+    settings |= {"n_active": n_modules, "n_modules": n_modules}
+    return _learn_all("from_scratch_wide", target, (), settings, evolving=False)
 
 
 def from_scratch_long(target, sources, *, steps=1000, **settings):
-    """Return the outcome of one path trained on the target for what others spend on the sources as
-    well.
-    """
-    steps *= 1 + len(sources)
-    outcome = _study("from_scratch_long", target, (), evolving=False, **settings | {"steps": steps})
-    return outcome._replace(
-        rows=outcome.rows.assign(source="+".join(source.name for source in sources))
-    )
+    """Return the outcome of one path trained on the target for the budget of all tasks."""
+    settings["steps"] = steps * (1 + len(sources))
+    outcome = _learn_all("from_scratch_long", target, (), settings, evolving=False)
+    return outcome._replace(rows=outcome.rows.assign(source="+".join(s.name for s in sources)))
 
 
 def zero_shot(target, sources, **settings):
@@ -98,31 +114,28 @@ def zero_shot(target, sources, **settings):
     shared = with_emotions(
         target, np.unique(np.concatenate([source.emotions for source in sources]))
     )
-    settings = settings | {"head": "shared"}
-    return _study("zero_shot", shared, sources, evolving=False, zero_shot=True, **settings)
-
-
-def fine_tune(target, sources, **settings):
-    """Return the outcome of one path trained on each source in turn and then, whole, on the
-    target.
-    """
-    return _study("fine_tune", target, sources, evolving=False, **settings)
-
-
-def fine_tune_shared(target, sources, **settings):
-    """Return the outcome of `fine_tune` whose heads start with what the sources know of the same
-    emotions.
-    """
-    return _study(
-        "fine_tune_shared", target, sources, evolving=False, **settings | {"head": "shared"}
+    settings["head"] = "shared"
+    return _learn_all(
+        "zero_shot", shared, sources, settings, evolving=False, target_learns="nothing"
     )
 
 
+def fine_tune(target, sources, **settings):
+    """Return the outcome of one path trained on each source and then, whole, on the target."""
+    return _learn_all("fine_tune", target, sources, settings, evolving=False)
+
+
+def fine_tune_shared(target, sources, **settings):
+    """Return the outcome of `fine_tune` whose heads start with what sources know of emotions."""
+    settings["head"] = "shared"
+    return _learn_all("fine_tune_shared", target, sources, settings, evolving=False)
+
+
 def frozen_features(target, sources, **settings):
-    """Return the outcome of one path trained on each source in turn that feeds a new head for the
-    target.
-    """
-    return _study("frozen_features", target, sources, evolving=False, head_only=True, **settings)
+    """Return the outcome of one path trained on each source that feeds a head for the target."""
+    return _learn_all(
+        "frozen_features", target, sources, settings, evolving=False, target_learns="head"
+    )
 
 
 def pathnet(target, sources=(), **settings):
@@ -131,8 +144,7 @@ def pathnet(target, sources=(), **settings):
 
     Without sources the path evolves on the target alone: protocol "pathnet_scratch".
     """
-    protocol = "pathnet" if sources else "pathnet_scratch"
-    return _study(protocol, target, sources, evolving=True, **settings)
+    return _learn_all("pathnet" if sources else "pathnet_scratch", target, sources, settings)
 
 
 def pathnet_shared(target, sources, **settings):
@@ -141,7 +153,7 @@ def pathnet_shared(target, sources, **settings):
     Ours: the frozen path stays active beside the modules that evolve, heads start with what the
     sources know of the same emotions, and fresh modules are nearly silent at first."""
     settings |= {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
-    return _study("pathnet_shared", target, sources, evolving=True, **settings)
+    return _learn_all("pathnet_shared", target, sources, settings)
 
 
 def baseline(target, sources=(), *, model, protocol):
@@ -161,245 +173,157 @@ def baseline(target, sources=(), *, model, protocol):
     return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors)
 
 
-def _study(
-    protocol,
-    target,
-    sources,
-    *,
-    evolving,
-    head_only=False,
-    zero_shot=False,
-    seeds=(0, 1, 2),
-    steps=1000,
-    n_layers=3,
-    n_modules=10,
-    n_active=3,
-    width=20,
-    combine="sum",
-    minibatches=25,
-    population_size=4,
-    fitness="train",
-    smoothing=0.0,
-    immigration=0.0,
-    final_share=0.0,
-    frozen_path="free",
-    head="new",
-    fresh=1.0,
-    edge="wrap",
-    rate=None,
-    progress=False,
-    device="cpu",
-    **training,
-):
-    """Learn the sources and then the target, in one stack a stage.
+class _Learner:
+    """A PathNet of stacked replicas that learns one task after the other."""
 
-    A protocol that does not evolve has one path of `n_active` modules a layer: the active size of
-    PathNet.
+    def __init__(
+        self,
+        inputs,
+        seeds,
+        *,
+        evolving,
+        steps=1000,
+        minibatches=25,
+        population_size=4,
+        final_share=0.0,
+        frozen_path="free",
+        head="new",
+        **training,
+    ):
+        for name, value in (("frozen_path", frozen_path), ("head", head)):
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} = {value!r}: choose one of {', '.join(CHOICES[name])}")
+        shape = {name: training.pop(name) for name in SHAPE if name in training}
+        if not evolving:
+            shape["n_modules"] = shape.setdefault("n_active", 3)
+        self.net = PathNet(inputs, seeds=seeds, **shape)
+        self.evolving, self.training, self.steps = evolving, training, steps
+        self.final_steps = round(final_share * steps)
+        self.tournaments = dict(minibatches=minibatches, population_size=population_size)
+        self.tournaments["generations"], rest = divmod(steps - self.final_steps, 2 * minibatches)
+        if evolving and (rest or not self.tournaments["generations"]):
+            raise ValueError(
+                f"steps = {steps - self.final_steps} is not a multiple of 2 * minibatches = "
+                f"{2 * minibatches}, so the budget would differ from that of the other protocols"
+            )
+        self.forced = frozen_path == "forced"
+        self.shared_head = head == "shared"
+        self.tasks, self.frozen_path, self.examples = {}, None, None
 
-    Parameters
-    ----------
-    target : Task
-    sources : sequence of Task
-        In the order in which they are learned.
-    seeds : sequence of int
-    steps : int
-        Budget: gradient steps on each task.
-    minibatches : int
-        T, steps of one competitor in one tournament.
-    fitness : {"train", "loss", "dev"}
-        See `evolve`. For "dev" a quarter of the training speakers decides tournaments and trains
-        nothing.
-    final_share : float
-        Share of the budget that trains the best path on after its evolution, on all training
-        speakers. It made no difference beside a small population, but half mends what "dev" costs.
-    frozen_path : {"free", "seeded", "forced"}
-        What the next task makes of the paths that its sources froze. "free", the paper's, leaves it
-        to evolution; "seeded" puts them into the first population; "forced" keeps them active
-        beside the N modules that evolve.
-    head : {"new", "shared"}
-        What a task's head starts with. "new", the paper's, is drawn; "shared" copies the weights of
-        emotions that an earlier task has as well, of the latest that has them.
-    fresh : float
-        What modules that are drawn anew after a source are multiplied by. With "forced" and
-        "shared" and a small one, the target starts as what the sources taught.
-    smoothing, immigration, edge, rate
-        See `evolve`.
-    **training
-        Passed to `PathNet.train`.
-    """
+    def learn(self, task, clips, what="all"):
+        """Spend the budget on each replica's clips; return its path (R, L, N), and the history.
+
+        What is learned is "all" of the path and the head, the "head", or "nothing".
+        """
+        net, head = self.net, f"{task.name} {len(self.tasks)}"  # one name may be there twice
+        net.add_head(head, len(task.emotions))
+        for earlier, learned in self.tasks.items() if self.shared_head else ():
+            _, mine, theirs = np.intersect1d(task.emotions, learned.emotions, return_indices=True)
+            net.heads[head][:, mine] = net.heads[earlier][:, theirs]
+        self.tasks[head] = task
+        rows = [task.rows(clips_of_replica) for clips_of_replica in clips]
+        self.examples = examples = Examples(task.features, task.labels(), rows, device=net.device)
+        if not self.evolving:
+            paths = np.tile(np.arange(net.n_active), (net.n_replicas, net.n_layers, 1))
+            if what != "nothing":
+                n_fixed = net.n_active if what == "head" else 0
+                net.train(head, paths, examples, steps=self.steps, n_fixed=n_fixed, **self.training)
+            return paths, None
+        forced = self.frozen_path if self.forced else None
+        evolution = evolve(net, head, examples, forced=forced, **self.tournaments, **self.training)
+        if self.final_steps:
+            n_fixed = evolution.best.shape[2] - net.n_active
+            options = dict(steps=self.final_steps, n_fixed=n_fixed)
+            net.train(head, evolution.best, examples, **options, **self.training)
+        return evolution.best, evolution.history
+
+    def freeze(self, paths, fresh):
+        """Freeze a path after a source, if paths evolve, and draw the rest anew."""
+        if self.evolving:
+            self.net.freeze(paths)
+            self.net.reinitialise(scale=fresh)
+            self.frozen_path = paths
+
+    def repeat(self, seeds, copies):
+        """Go on with so many copies of each replica."""
+        self.net = self.net.repeat(seeds)
+        if self.frozen_path is not None:
+            self.frozen_path = self.frozen_path.repeat(copies, axis=0)
+
+    def recognise(self, head, paths):
+        """Return the emotion (R, n) that each replica recognises in each clip of a source."""
+        task, everything = self.tasks[head], np.arange(len(self.tasks[head].emotion))
+        rows = [task.rows(everything)] * self.net.n_replicas
+        examples = Examples(task.features, task.labels(), rows, device=self.net.device)
+        posteriors = self.net.predict(head, paths, examples)
+        numbers = np.stack([task.of_clips(p, everything).argmax(1) for p in posteriors])
+        return task.emotions[numbers]
+
+
+def _learn_all(protocol, target, sources, settings, *, evolving=True, target_learns="all"):
+    """Return the outcome of learning the sources and then the target, in one stack a stage."""
     if not target.folds:
         raise ValueError(
             f"target {target.name} has no folds: it must be tested on speakers not trained on"
         )
-    final_steps = round(final_share * steps)
-    generations, rest = divmod(steps - final_steps, 2 * minibatches)
-    if evolving and (rest or not generations):
-        raise ValueError(
-            f"steps = {steps - final_steps} is not a multiple of 2 * minibatches = "
-            f"{2 * minibatches}, so the budget would differ from that of the other protocols"
-        )
-    if frozen_path not in ("free", "seeded", "forced"):
-        raise ValueError(f"frozen_path = {frozen_path!r}: choose 'free', 'seeded' or 'forced'")
-    if head not in ("new", "shared"):
-        raise ValueError(f"head = {head!r}: choose 'new' or 'shared'")
-    shape = dict(n_layers=n_layers, n_active=n_active, width=width, combine=combine, device=device)
-    shape["n_modules"] = n_modules if evolving else n_active
+    settings = dict(seeds=(0, 1, 2), fresh=1.0) | settings
+    seeds, fresh, n_folds = settings.pop("seeds"), settings.pop("fresh"), len(target.folds)
     inputs = target.features.shape[1:] if target.features.ndim > 2 else target.features.shape[1]
-    net = PathNet(inputs, seeds=[_seed(s, "source") for s in seeds], **shape)
-
-    def learn(task, clips, before, **options):
-        """Return the path of each replica after the budget was spent on its clips, and the history.
-
-        `before` is the paths (R, L, N) that each source froze.
-        """
-        net.add_head(task.name, len(task.emotions))
-        for earlier in earlier_tasks if head == "shared" else ():
-            _, mine, theirs = np.intersect1d(task.emotions, earlier.emotions, return_indices=True)
-            net.heads[task.name][:, mine] = net.heads[earlier.name][:, theirs]
-        earlier_tasks.append(task)
-        labels, rows = task.labels(), [task.rows(of_replica) for of_replica in clips]
-        examples = Examples(task.features, labels, rows, device=device)
-        if not evolving:
-            path = np.tile(np.arange(n_active), (net.n_replicas, n_layers, 1))
-            if not (zero_shot and task is target):
-                net.train(task.name, path, examples, steps=steps, **options, **training)
-            return path, None, examples
-        deciding, held_out = examples, None
-        if fitness == "dev":
-            parts = [
-                splits.development_split(task.speaker, of_replica, seed=0) for of_replica in clips
-            ]
-            held_out = [task.rows(development) for _, development in parts]
-            rows = [task.rows(train) for train, _ in parts]
-            deciding = Examples(task.features, labels, rows, device=device)
-        forced = before[-1] if before and frozen_path == "forced" else None
-        evolution = evolve(
-            net,
-            task.name,
-            deciding,
-            generations=generations,
-            minibatches=minibatches,
-            fitness=fitness,
-            development=held_out,
-            smoothing=smoothing,
-            immigration=immigration,
-            population_size=population_size,
-            edge=edge,
-            rate=rate,
-            progress=progress,
-            first=np.stack(before, axis=1) if before and frozen_path == "seeded" else None,
-            forced=forced,
-            **training,
-        )
-        if not final_steps:
-            return evolution.best, evolution.history, deciding
-        n_held = 0 if forced is None else forced.shape[2]
-        net.train(task.name, evolution.best, examples, steps=final_steps, n_held=n_held, **training)
-        return evolution.best, evolution.history, examples
-
-    def recognised(source, paths):
-        """Return the emotion (R, n) that each replica recognises in each clip of a source."""
-        clips = np.arange(len(source.emotion))
-        rows = [source.rows(clips)] * net.n_replicas
-        posteriors = net.predict(
-            source.name, paths, Examples(source.features, source.labels(), rows, device=device)
-        )
-        return source.emotions[np.stack([source.of_clips(p, clips).argmax(1) for p in posteriors])]
-
-    earlier_tasks, frozen_paths, memory, n_folds = [], [], [], len(target.folds)
+    streams = [_stream(seed, "source") for seed in seeds]
+    learner = _Learner(inputs, streams, evolving=evolving, **settings)
+    before = []
     for source in sources:
-        paths, *_ = learn(source, [np.arange(len(source.emotion))] * len(seeds), frozen_paths)
-        memory.append((source, paths, recognised(source, paths)))
-        if evolving:
-            net.freeze(paths)
-            net.reinitialise(scale=fresh)
-            frozen_paths.append(paths)
-    net = net.repeat([_seed(s, "target", fold.name) for s in seeds for fold in target.folds])
+        paths, _ = learner.learn(source, [np.arange(len(source.emotion))] * len(seeds))
+        head = list(learner.tasks)[-1]
+        before.append((head, paths, learner.recognise(head, paths)))
+        learner.freeze(paths, fresh)
     folds = [fold for _ in seeds for fold in target.folds]
-    frozen = net.frozen.cpu().numpy().reshape(len(seeds), n_folds, n_layers, -1)
-    frozen_paths = [path.repeat(n_folds, axis=0) for path in frozen_paths]
-    training_clips = [fold.train for fold in folds]
-    paths, history, examples = learn(target, training_clips, frozen_paths, head_only=head_only)
-    of_rows = net.predict(target.name, paths, examples, [target.rows(fold.test) for fold in folds])
+    streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in target.folds]
+    learner.repeat(streams, n_folds)
+    frozen = learner.net.frozen.cpu().numpy()
+    paths, history = learner.learn(target, [fold.train for fold in folds], target_learns)
+    rows = [target.rows(fold.test) for fold in folds]
+    posteriors_of_rows = learner.net.predict(list(learner.tasks)[-1], paths, learner.examples, rows)
     posteriors = np.full((len(seeds), len(target.emotion), len(target.emotions)), np.nan)
-    for replica, (posterior, fold) in enumerate(zip(of_rows, folds, strict=True)):
-        if replica not in net.stopped:
-            posteriors[replica // n_folds, fold.test] = target.of_clips(posterior, fold.test)
-    key = dict(protocol=protocol, source="+".join(source.name for source in sources))
-    rows = score(target, posteriors, seeds, **key)
-    key |= dict(
-        target=target.name, inputs=target.inputs, fold="+".join(fold.name for fold in target.folds)
-    )
-    memory = [
-        _memory_rows(
-            learned, seeds, before, recognised(learned, path.repeat(n_folds, axis=0)), **key
-        )
-        for learned, path, before in memory
-    ]
-    paths = paths.reshape(len(seeds), n_folds, n_layers, -1)
-    return Outcome(rows, posteriors, paths, frozen, history, pd.concat(memory) if memory else None)
-
-
-def _memory_rows(learned, seeds, before, after, *, protocol, **key):
-    """Return result rows on the clips of a learned source: before the target was learned, and
-    after.
-
-    What was recognised (R, n) is, before, of a replica a seed, and after, of one a seed and fold.
-    """
-    name = f"all of {learned.name}"
-    key |= {"corpus_version": learned.version}
-    return pd.concat(
-        [
-            metrics.score_rows(
-                np.tile(learned.emotion, len(recognised)),
-                recognised.ravel(),
-                np.full(recognised.size, name),
-                protocol=f"{protocol}, {moment} the target",
-                seed=np.repeat(seeds, recognised.size // len(seeds)),
-                **key,
+    for replica, (posterior, fold) in enumerate(zip(posteriors_of_rows, folds, strict=True)):
+        posteriors[replica // n_folds, fold.test] = target.of_clips(posterior, fold.test)
+    source = "+".join(source.name for source in sources)
+    memory = []
+    for head, path, recognised in before:
+        after = learner.recognise(head, path.repeat(n_folds, axis=0))
+        for variant, emotions in (("before_target", recognised), ("after_target", after)):
+            task = learner.tasks[head]
+            key = target.key() | dict(
+                protocol=protocol, source=source, variant=variant, fold=task.name
             )
-            for moment, recognised in (("before", before), ("after", after))
-        ]
+            key["seed"] = np.repeat(seeds, emotions.size // len(seeds))
+            truth = np.tile(task.emotion, len(emotions))
+            memory.append(metrics.score_rows(truth, emotions.ravel(), "all", **key))
+    return Outcome(
+        score(target, posteriors, seeds, protocol=protocol, source=source),
+        posteriors,
+        paths.reshape(len(seeds), n_folds, *paths.shape[1:]),
+        frozen.reshape(len(seeds), n_folds, *frozen.shape[1:]),
+        history,
+        pd.concat(memory, ignore_index=True) if memory else None,
     )
 
 
-def _seed(seed, *names):
+def _stream(seed, *names):
     """Return the random stream of one replica, of its seed and of what it is for."""
     return np.random.SeedSequence([seed, *("/".join(names)).encode()])
 
 
 def score(task, posteriors, seeds, *, protocol, source=""):
-    """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled.
-
-    A fold whose posteriors are NaN, since its replica was stopped, gets a row that says so.
-    """
-    key = dict(
-        protocol=protocol,
-        source=source,
-        target=task.name,
-        inputs=task.inputs,
-        corpus_version=task.version,
-    )
+    """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled."""
     tested = np.concatenate([fold.test for fold in task.folds])
+    key = task.key() | dict(protocol=protocol, source=source, seed=np.repeat(seeds, len(tested)))
+    truth = np.tile(task.emotion[tested], len(seeds))
+    prediction = task.emotions[posteriors[:, tested].argmax(2)].ravel()
+    speaker = np.tile(task.speaker[tested], len(seeds))
     fold = np.concatenate([[fold.name] * len(fold.test) for fold in task.folds])
-    clips = pd.DataFrame(
-        {
-            "seed": np.repeat(seeds, len(tested)),
-            "fold": np.tile(fold, len(seeds)),
-            "speaker": np.tile(task.speaker[tested], len(seeds)),
-            "truth": np.tile(task.emotion[tested], len(seeds)),
-            "prediction": task.emotions[posteriors[:, tested].argmax(2)].ravel(),
-            "missing": np.isnan(posteriors[:, tested]).any(2).ravel(),
-        }
-    )
-    missing = clips.groupby(["seed", "fold"])["missing"].transform("any")
-    run, whole = clips[~missing], clips[~missing.groupby(clips["seed"]).transform("any")]
-    rows = []
-    if len(run):
-        seen = run[["truth", "prediction", "speaker", "fold", "seed"]]
-        rows.append(metrics.score_rows(**seen, **key))
-    if len(whole):
-        rows.append(metrics.pooled_rows(**whole[["truth", "prediction", "seed"]], **key))
-    for stopped in clips.loc[missing, ["seed", "fold"]].drop_duplicates().to_dict("records"):
-        rows.append(metrics.not_run_rows("the loss was not finite", **stopped, **key))
+    rows = [
+        metrics.score_rows(truth, prediction, speaker, fold=np.tile(fold, len(seeds)), **key),
+        metrics.score_rows(truth, prediction, "all", fold="all", **key),
+    ]
     return pd.concat(rows, ignore_index=True)

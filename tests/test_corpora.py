@@ -477,7 +477,7 @@ def test_overview_compares_checksums(tmp_path, monkeypatch):
     table = corpora.overview(tmp_path).set_index("corpus")
     row = table.loc["emodb"]
     assert row["checksums"] == "1 changed, 2 ok, 1 unknown"
-    assert (row["clips"], row["speakers"], row["emotions"]) == ("4/4", 1, 1)
+    assert row["clips"] == "4/4"
     assert table.loc["savee", "checksums"] == "1 unknown"
     assert table.loc["enterface", ["where", "clips"]].tolist() == ["not found", "0/1260"]
     assert table.loc["enterface", "next step"] == "python -m pathemo fetch enterface"
@@ -553,20 +553,19 @@ def test_own_table_names_all_bad_rows(tmp_path):
     touch(tmp_path, "a.wav")
     touch(tmp_path, "empty.wav", content=b"")
     table = tmp_path / "mine.csv"
-    rows = ["a,A,joy,a.wav,", "a,A,joy,a.wav,", "b,A,joy,none.wav,", "c,A,,a.wav,", "d,A,joy,,"]
-    rows += ["e,,joy,a.wav,", "f,A,joy,empty.wav,", "g,A,joy,a.wav,other", ",A,joy,a.wav,"]
-    table.write_text("\n".join(["clip,speaker,emotion,audio,gender", *rows]))
-    with pytest.raises(ValueError, match="problems: 8") as error:
+    rows = ["a,A,joy,a.wav", "a,A,joy,a.wav", "b,A,joy,none.wav", "c,A,,a.wav", "d,A,joy,"]
+    rows += ["e,,joy,a.wav", "f,A,joy,empty.wav", ",A,joy,a.wav"]
+    table.write_text("\n".join(["clip,speaker,emotion,audio", *rows]))
+    with pytest.raises(ValueError, match="problems: 7") as error:
         corpora.from_table(table)
     for part in (
         "row 2, clip a: is there already",
         f"row 3, clip b: audio {tmp_path / 'none.wav'} is missing or empty",
         "row 4, clip c: no emotion",
-        "row 5, clip d: names no file",
+        "row 5, clip d: no audio",
         "row 6, clip e: no speaker",
         f"row 7, clip f: audio {tmp_path / 'empty.wav'} is missing or empty",
-        "row 8, clip g: gender is 'other'",
-        "row 9, clip : no clip",
+        "row 8, clip : no clip",
         "Your own table",
     ):
         assert part in str(error.value)
@@ -579,7 +578,7 @@ def test_own_frames_that_contradict_each_other(tmp_path):
     table.write_text("clip,speaker,emotion,image\na,A,joy,1.png\na,B,fear,2.png\na,A,joy,1.png\n")
     with pytest.raises(ValueError, match="problems: 3") as error:
         corpora.from_table(table)
-    assert "row 2, clip a: speaker is 'B', in the clip's first row 'A'" in str(error.value)
+    assert "row 2, clip a: speaker is 'B', in the clip's first row another" in str(error.value)
     assert "row 2, clip a: emotion is 'fear'" in str(error.value)
     assert "row 3, clip a: is there already" in str(error.value)
 
@@ -587,8 +586,8 @@ def test_own_frames_that_contradict_each_other(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speaker,audio\nA,a.wav\n", "no column clip, emotion; it has speaker, audio"),
-        ("clip,emotion,sound\na,joy,a.wav\n", "no column audio or video or image or landmarks"),
+        ("speaker,audio\nA,a.wav\n", "it needs columns clip, emotion .*; it has speaker, audio"),
+        ("clip,emotion,sound\na,joy,a.wav\n", "any of audio, video, image, landmarks, each once"),
         ("clip,emotion,audio\n", "no rows"),
     ],
 )
@@ -631,5 +630,5 @@ def test_listeners_of_emodb_are_read_by_clip(tmp_path):
     assert (
         table.loc["03a01Fa"].tolist() == [0.925, 0.0] and table.loc["03a01Ab", "recognised"] == 0.65
     )
-    with pytest.raises(FileNotFoundError, match=r"erkennung\.txt: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"erkennung\.txt"):
         emodb.listeners(tmp_path / "elsewhere")

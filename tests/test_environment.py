@@ -35,8 +35,8 @@ def test_each_range_holds_its_pin():
 
 
 def test_imports_are_required():
-    """Every package that the module imports is required in pyproject.toml."""
-    files = (PROJECT / "pathemo").rglob("*.py")
+    """Every package that the module, or the pages' configuration, imports is required."""
+    files = [*(PROJECT / "pathemo").rglob("*.py"), PROJECT / "reports" / "conf.py"]
     nodes = [
         node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
     ]

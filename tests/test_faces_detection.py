@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathemo import corpora, faces
+from pathemo import corpora, faces, synthetic
 from pathemo.faces import detection
-from pathemo.synthetic import face
 
-NEUTRAL = face.landmarks(0, 0, 0, 0, 0, 0)
+NEUTRAL = synthetic.landmarks(0, 0, 0, 0, 0, 0)
 
 
 def photograph(*people, size=(720, 480)):
@@ -21,10 +20,8 @@ def photograph(*people, size=(720, 480)):
     """
     image = np.full((size[1], size[0], 3), 190, np.uint8)
     for x, y, half in people:
-        skin, hair = np.array([230, 190, 160]), np.array([60, 44, 30])
-        drawn = face._draw(
-            image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin, hair, hair, False, False
-        )
+        skin, hair = np.array([230.0, 190, 160]), np.array([60.0, 44, 30])
+        drawn = synthetic.draw(image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin, hair)
         part = (
             slice(int(max(0, y - 1.7 * half)), int(y + 1.2 * half)),
             slice(int(x - half), int(x + half)),
@@ -64,7 +61,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def refuse(*_, **__):
-    raise AssertionError("made again")
+    raise AssertionError("computed again")
 
 
 # --- find
@@ -124,7 +121,7 @@ def test_the_largest_and_most_persistent_is_followed():
     """
     found = [np.array([box(0.1, 0.3), box(0.7, 0.2)]) for _ in range(9)]
     found[4] = np.array([box(0.7, 0.5), box(0.12, 0.3)])
-    followed = faces.follow(found, np.arange(9) / 10)
+    followed = detection.follow(found, np.arange(9) / 10)
     np.testing.assert_allclose(followed, np.tile(box(0.1, 0.3), (9, 1)), atol=0.03)
 
 
@@ -132,7 +129,7 @@ def test_a_moving_face_is_one_person():
     """Steps of a third of the width do not break the track."""
     found = [np.array([box(0.1 * number, 0.3)]) for number in range(8)]
     np.testing.assert_allclose(
-        faces.follow(found, np.arange(8) / 10)[:, 0], 0.1 * np.arange(8), atol=0.11
+        detection.follow(found, np.arange(8) / 10)[:, 0], 0.1 * np.arange(8), atol=0.11
     )
 
 
@@ -143,7 +140,7 @@ def test_short_gaps_are_drawn_through_and_long_ones_stay():
         np.empty((0, 4)) if 5 <= number < 8 or number >= 20 else np.array([box(number / 100, 0.3)])
         for number in range(30)
     ]
-    followed = faces.follow(found, time)
+    followed = detection.follow(found, time)
     np.testing.assert_allclose(followed[1:19, 0], np.arange(1, 19) / 100, atol=1e-9)
     assert np.isnan(followed[25:]).all()
     assert not np.isnan(followed[:24]).any()
@@ -158,13 +155,13 @@ def test_a_single_jump_is_removed():
         + [np.array([box(0.1, 0.3)])] * 3
     )
     np.testing.assert_allclose(
-        faces.follow(found, np.arange(7) / 10), np.tile(box(0.1, 0.3), (7, 1))
+        detection.follow(found, np.arange(7) / 10), np.tile(box(0.1, 0.3), (7, 1))
     )
 
 
 def test_nobody_is_followed_where_nobody_is():
     """Without any box all is not a number."""
-    assert np.isnan(faces.follow([np.empty((0, 4))] * 3, [0, 1, 2])).all()
+    assert np.isnan(detection.follow([np.empty((0, 4))] * 3, [0, 1, 2])).all()
 
 
 # --- cut
@@ -189,8 +186,8 @@ def test_a_cut_is_the_part_of_the_picture():
 def test_outside_of_the_picture_the_edge_is_repeated():
     """A box that leads out to the left and below repeats the first column and the last row."""
     image = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)
-    made = faces.cut(image, np.array([-5, 25, 20, 20]) / 40, 20)
-    np.testing.assert_array_equal(made, np.pad(image[25:, :15], ((0, 5), (5, 0)), mode="edge"))
+    part = faces.cut(image, np.array([-5, 25, 20, 20]) / 40, 20)
+    np.testing.assert_array_equal(part, np.pad(image[25:, :15], ((0, 5), (5, 0)), mode="edge"))
 
 
 def test_a_reduced_image_is_the_mean_of_its_pixels():
@@ -222,27 +219,23 @@ def test_detections_are_a_row_a_frame(videos):
     """The face is followed as it moves; where it is hidden the box is interpolated; nobody has
     none.
     """
-    table = faces.detections(index_of(video=videos))
-    assert table.columns.tolist() == ["row", "clip", "time", "x", "y", "width", "height", "found"]
-    assert table["row"].tolist() == np.repeat([0, 1, 2], 16).tolist()
-    assert table["clip"].tolist() == np.repeat(["clip0", "clip1", "clip2"], 16).tolist()
-    moving, nobody, hidden = (part for _, part in table.groupby("row"))
-    np.testing.assert_allclose(moving["time"], np.arange(16) / 25, atol=1e-6)
-    middle = 480 * (moving["x"] + moving["width"] / 2)
-    assert np.abs(middle - (200 + 10 * np.arange(16))).max() < 25
-    assert moving["found"].all()
-    assert nobody["x"].isna().all() and not nobody["found"].any()
-    assert np.flatnonzero(~hidden["found"]).tolist() == [6, 7, 8]
-    assert hidden["x"].notna().all()
+    boxes, row = faces.detections(index_of(video=videos))
+    assert row.tolist() == np.repeat([0, 1, 2], 16).tolist()
+    moving, nobody, hidden = boxes.reshape(3, 16, 6).swapaxes(1, 2)  # (6, 16) each
+    time, x, y, width, height, found = moving
+    np.testing.assert_allclose(time, np.arange(16) / 25, atol=1e-6)
+    assert np.abs(480 * (x + width / 2) - (200 + 10 * np.arange(16))).max() < 25
+    assert np.abs(480 * (y + height / 2) - 250).max() < 45 and found.all()
+    assert np.isnan(nobody[1:5]).all() and not nobody[5].any()
+    assert np.flatnonzero(hidden[5] == 0).tolist() == [6, 7, 8]
+    assert np.isfinite(hidden).all()
 
 
 def test_crops_belong_to_their_clips_and_look_like_the_face(videos):
     """Eight crops of each clip with a face, near to the face as drawn; a warning names the
     other.
     """
-    with pytest.warns(
-        UserWarning, match=r"1 of 3 clips are left out.* less than 50%.*clip1 \(0%\)"
-    ):
+    with pytest.warns(UserWarning, match="left out, 1 of 3 have no face in 50% of.*: clip1$"):
         images, clip = faces.crops(index_of(video=videos), n_frames=8)
     assert images.shape == (16, 48, 48)
     assert images.dtype == np.float32
@@ -258,7 +251,7 @@ def test_crops_are_the_cuts_at_the_detections(videos):
     """Image by image they equal `cut` of the frame at its box, up to the reduction on the way."""
     index = index_of(video=videos[:1])
     images, _ = faces.crops(index, n_frames=4, size=40)
-    boxes = faces.detections(index, n_frames=4)[["x", "y", "width", "height"]].to_numpy()
+    boxes = faces.detections(index, n_frames=4)[0][:, 1:5]
     for image, box, (_, frame) in zip(images, boxes, faces.frames(videos[0], n_frames=4)):
         assert np.abs(image - faces.cut(frame, box, 40) / 255).mean() < 0.03
 
@@ -274,9 +267,7 @@ def test_a_margin_shows_more_around_the_face(videos):
 
 def test_where_no_clip_has_a_face_there_is_an_error(videos):
     """The error says what was asked for and the way out."""
-    with pytest.raises(
-        ValueError, match="no clip has a face in 50% of its frames: try another detector"
-    ):
+    with pytest.raises(ValueError, match="1 of 1 have no face in 50% of .*: clip0; try"):
         faces.crops(index_of(video=videos[1:2]))
 
 
@@ -300,7 +291,7 @@ def test_all_bad_videos_are_named_and_the_others_kept(videos, tmp_path, monkeypa
     faces.detections(index_of(video=videos[:1]))
 
 
-def test_what_is_cached_is_not_made_again(videos, monkeypatch):
+def test_what_is_cached_is_not_computed_again(videos, monkeypatch):
     """Crops are read back; those of another size are cut without a new search for the face."""
     index = index_of(video=videos[:1])
     first, _ = faces.crops(index)
@@ -308,7 +299,7 @@ def test_what_is_cached_is_not_made_again(videos, monkeypatch):
     assert faces.crops(index, size=32)[0].shape == (16, 32, 32)
     monkeypatch.setattr(detection, "frames", refuse)
     np.testing.assert_array_equal(faces.crops(index)[0], first)
-    with pytest.raises(AssertionError, match="made again"):
+    with pytest.raises(AssertionError, match="computed again"):
         faces.crops(index, n_frames=3)
 
 
@@ -346,10 +337,10 @@ def test_in_photographs_the_face_is_sought_however_small(tmp_path):
         save(tmp_path / "a.png", photograph(person, size=(960, 720))),
         save(tmp_path / "b.png", np.full((300, 300), 128, np.uint8)),
     ]
-    with pytest.warns(UserWarning, match="1 of 2 clips are left out"):
+    with pytest.warns(UserWarning, match="left out, 1 of 2 .*: clip1"):
         assert faces.crops(index_of(image=paths))[1].tolist() == [0]
-    table = faces.detections(index_of(image=paths))
-    assert_around(table.loc[0, ["x", "y", "width", "height"]].to_numpy(float), person, 720)
+    boxes, _ = faces.detections(index_of(image=paths))
+    assert_around(boxes[0, 1:5], person, 720)
     assert faces.crops(index_of(image=paths), detector=None)[1].tolist() == [0, 1]
 
 
@@ -369,41 +360,22 @@ def test_frames_of_a_clip_share_its_first_row(tmp_path):
     np.testing.assert_allclose(posteriors, [[0.6, 0.4], [0.3, 0.7]])
 
 
-# --- YuNet
+def test_an_image_without_a_face_leaves_the_others_of_its_clip(tmp_path):
+    """Of two images of a clip the second stays, and belongs to the row of the first."""
+    wall, person = np.full((480, 720), 190, np.uint8), photograph((360, 250, 110))
+    paths = [save(tmp_path / f"{k}.png", image) for k, image in enumerate((person, wall, person))]
+    index = index_of(image=paths).assign(clip=["a", "b", "b"])
+    with pytest.warns(UserWarning, match="left out, 1 of 3 .*: b"):
+        images, clip = faces.crops(index)
+    assert clip.tolist() == [0, 1]
+    np.testing.assert_array_equal(images[0], images[1])
 
 
-class Detector:
-    """Stands for OpenCV's YuNet: one sure face of 80 pixels, and one of 8."""
-
-    def setInputSize(self, size):
-        self.size = size
-
-    def detect(self, image):
-        assert image.shape == (self.size[1], self.size[0], 3)
-        return 1, np.array([[10, 20, 8, 10, *range(11)], [30, 40, 60, 80, *range(11)]], np.float32)
-
-
-def test_yunet_takes_the_place_of_the_cascade(monkeypatch, tmp_path):
-    """Its boxes come back in shares of the shorter side (120 pixels), those that are too small left
-    out.
-    """
-    detection._yunet.cache_clear()
-    monkeypatch.setattr(detection, "model", lambda name: tmp_path / "model.onnx")
-    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Detector())
-    boxes = faces.find(np.zeros((720, 1280), np.uint8), detector="yunet")
-    np.testing.assert_allclose(boxes, [[30 / 120, 40 / 120, 60 / 120, 80 / 120]], rtol=1e-6)
-    detection._yunet.cache_clear()
-
-
-def test_without_its_model_yunet_is_refused_with_the_way_to_get_it(videos, monkeypatch, tmp_path):
-    """The error names where the model belongs and the command that gets it; an unknown name, the
-    known.
-    """
-    monkeypatch.setenv("PATHEMO_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="models/face_detection_yunet.*pathemo fetch yunet"):
-        faces.crops(index_of(video=videos), detector="yunet")
-    with pytest.raises(ValueError, match="unknown detector 'mtcnn'; valid: 'haar', 'yunet', None"):
-        faces.crops(index_of(video=videos), detector="mtcnn")
+def test_an_unknown_detector_is_refused(videos):
+    """The error names it and those there are."""
+    for feature in faces.detections, faces.crops:
+        with pytest.raises(ValueError, match="unknown detector 'mtcnn'; valid: 'haar', None"):
+            feature(index_of(video=videos), detector="mtcnn")
 
 
 # --- corpora
@@ -411,11 +383,11 @@ def test_without_its_model_yunet_is_refused_with_the_way_to_get_it(videos, monke
 
 @pytest.mark.parametrize("name", ["enterface", "ravdess", "savee"])
 def test_faces_of_a_synthetic_corpus_are_cropped_from_its_films(name, synthetic_root):
-    """In a dozen clips a face is followed through nearly all frames, a hand before it or not."""
+    """In a dozen clips a face is followed through nearly all frames."""
     index = corpora.load(name, root=synthetic_root)
     index = index[index["video"].notna()].iloc[::6][:12]
-    table = faces.detections(index)
-    assert table["found"].mean() > 0.7 and table["x"].notna().mean() > 0.95
+    boxes, _ = faces.detections(index)
+    assert boxes[:, 5].mean() > 0.7 and np.isfinite(boxes).all(axis=1).mean() > 0.95
     assert len(set(faces.crops(index)[1])) == len(index)
 
 
@@ -426,6 +398,6 @@ def test_recorded_faces(recorded_root):
     index = index[index["video"].notna()][:6]
     if index.empty:
         pytest.skip("no video of RAVDESS is there")
-    table = faces.detections(index, n_frames=20)
-    assert table["found"].mean() >= 0.95
-    assert (table.groupby("row")["width"].std() < 0.05).all()
+    boxes, row = faces.detections(index, n_frames=20)
+    assert boxes[:, 5].mean() >= 0.95
+    assert (pd.Series(boxes[:, 3]).groupby(row).std() < 0.05).all()

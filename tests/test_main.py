@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 import requests
 
@@ -40,14 +39,14 @@ def test_help_is_light():
 
 
 def test_run_passes_its_options_on(monkeypatch, capsys, tmp_path):
-    """`run PROFILE --only NB --force` calls `runner.run` with them and says what to open."""
+    """`run PROFILE --only NB` calls `runner.run` with them and says what to open."""
     calls = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         runner, "run", lambda *names, **given: calls.append((names, given)) or "index.html"
     )
-    assert main(["run", "paper", "--only", "01_data_preparation", "--force"]) is None
-    assert calls == [(("paper",), {"only": "01_data_preparation", "force": True})]
+    assert main(["run", "paper", "--only", "01_data_preparation"]) is None
+    assert calls == [(("paper",), {"only": "01_data_preparation"})]
     assert "index.html" in capsys.readouterr().out
 
 
@@ -110,7 +109,7 @@ def test_lab_opens_the_start_page_with_this_python(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert main(["lab", "--LabApp.default_url=/lab"]) == 0
     (command, environment), (other, others) = called
-    assert command == [*lab, "--LabApp.default_url=/lab/tree/START.md", "--no-browser"]
+    assert command == [*lab, "--no-browser", "--LabApp.default_url=/lab/tree/START.md"]
     assert other == [*lab, "--LabApp.default_url=/lab"]
     assert [e["OMP_NUM_THREADS"] for e in (environment, others)] == ["1", "4"]
     assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
@@ -172,17 +171,16 @@ def test_lab_shows_the_start_page(tmp_path):
         process.wait()
 
 
-def test_the_start_page_names_every_notebook_and_its_question():
+def test_the_start_page_names_every_notebook_and_its_question(monkeypatch):
     """START.md has a line a notebook, in order, with the sentence that its section Question begins
     with.
     """
+    monkeypatch.chdir(PROJECT)
     page = (PROJECT / "notebooks" / "START.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| \[(\w+)\]\((.+?)\) \| (.+?) \|", page, re.MULTILINE)
     notebooks = sorted((PROJECT / "notebooks").glob("*.ipynb"))
-    asked = [runner._headline(nbformat.read(path, as_version=4))["question"] for path in notebooks]
-    assert lines == [
-        (n.stem, n.name, " ".join(q.split())) for n, q in zip(notebooks, asked, strict=True)
-    ]
+    asked = [runner.title_and_question(path.stem)[1] for path in notebooks]
+    assert lines == [(n.stem, n.name, q) for n, q in zip(notebooks, asked, strict=True)]
     assert all(
         (PROJECT / "notebooks" / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", page)
     )

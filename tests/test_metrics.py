@@ -1,6 +1,4 @@
-"""Metrics: hand values and scikit-learn as oracles, rows that survive a CSV, intervals that
-cover.
-"""
+"""Metrics: scikit-learn and hand values as oracles, rows in a CSV, intervals that cover."""
 
 import numpy as np
 import pandas as pd
@@ -25,30 +23,18 @@ emotions = st.sampled_from(["anger", "fear", "happiness"])
 
 def rows_of(values, *, first_speaker=0, **key):
     """Result rows of per-speaker UARs, (n_speakers, n_seeds)."""
-    frame = [
-        KEY
-        | {
-            "inputs": "plain",
-            "note": "",
-            "metric": "uar",
-            "n": 10,
-            "value": value,
-            "seed": seed,
-            "speaker": f"{first_speaker + speaker:02d}",
-        }
-        | key
-        for speaker, of_seeds in enumerate(np.atleast_2d(values))
-        for seed, value in enumerate(of_seeds)
-    ]
-    return pd.DataFrame(frame)[list(metrics.ROW_COLUMNS)].astype(metrics.ROW_TYPES)
+    values = np.atleast_2d(values)
+    speaker, seed = np.indices(values.shape).reshape(2, -1)
+    columns = {"speaker": [f"{first_speaker + s:02d}" for s in speaker], "seed": seed}
+    columns |= {"metric": "uar", "value": values.ravel(), "n": 10}
+    rows = pd.DataFrame(metrics.DEFAULTS | KEY | columns | key)
+    return metrics.check_rows(rows)
 
 
 @given(st.lists(st.tuples(emotions, emotions), min_size=1, max_size=50))
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label")
 def test_uar_is_balanced_accuracy(pairs):
-    """UAR equals scikit-learn's balanced accuracy, also when an emotion is predicted that never
-    occurs.
-    """
+    """UAR equals scikit-learn's, also when an emotion is predicted that never occurs."""
     truth, prediction = zip(*pairs, strict=True)
     expected = balanced_accuracy_score(truth, prediction)
     assert metrics.unweighted_average_recall(truth, prediction) == pytest.approx(expected)
@@ -68,15 +54,12 @@ def test_uar_by_hand():
 def test_truth_comes_first():
     """A class that is never predicted counts, one that is never true does not."""
     assert metrics.unweighted_average_recall(["anger", "fear", "fear"], ["anger"] * 3) == 0.5
-    assert metrics.unweighted_average_recall(
-        ["anger"] * 3, ["anger", "fear", "fear"]
-    ) == pytest.approx(1 / 3)
+    uar = metrics.unweighted_average_recall(["anger"] * 3, ["anger", "fear", "fear"])
+    assert uar == pytest.approx(1 / 3)
 
 
 def test_confusion_has_truth_in_rows():
-    """Rows are the truth; both axes carry the same emotions in alphabetical order, predicted ones
-    too.
-    """
+    """Both axes carry the same emotions in alphabetical order, predicted ones too."""
     table = metrics.confusion(["fear", "anger", "fear"], ["sadness", "anger", "fear"])
     assert list(table.index) == list(table.columns) == ["anger", "fear", "sadness"]
     assert table.loc["fear"].to_dict() == {"anger": 0, "fear": 1, "sadness": 1}
@@ -106,9 +89,7 @@ def test_unusable_labels_are_refused(truth, prediction, words):
 
 
 def test_score_rows_hold_each_speaker_of_the_fold():
-    """Each test speaker has one UAR and one accuracy row, over that speaker's clips and emotions
-    only.
-    """
+    """A speaker has one UAR and one accuracy row, over that speaker's clips and emotions only."""
     rows = metrics.score_rows(
         ["anger", "anger", "fear", "fear"],
         ["anger", "fear", "fear", "fear"],
@@ -124,41 +105,52 @@ def test_score_rows_hold_each_speaker_of_the_fold():
         ("10", "accuracy"): 1.0,
     }
     assert rows["n"].tolist() == [3, 3, 1, 1]
-    assert set(rows["inputs"]) == {"plain"}
+    main = {"modality": "speech", "inputs": "plain", "variant": "", "draw": 0, "note": ""}
+    assert all(rows[column].eq(value).all() for column, value in main.items())
 
 
 def test_pooled_rows_hold_all_clips():
     """Pooled rows are over all clips at once."""
-    rows = metrics.pooled_rows(
-        ["anger", "anger", "fear"], ["anger", "fear", "fear"], **KEY | {"fold": "all"}
-    )
-    assert rows.set_index("metric")["value"].to_dict() == {
-        "uar": 0.75,
-        "accuracy": pytest.approx(2 / 3),
-    }
+    key = KEY | {"fold": "all"}
+    rows = metrics.score_rows(["anger", "anger", "fear"], ["anger", "fear", "fear"], "all", **key)
+    scores = rows.set_index("metric")["value"].to_dict()
+    assert scores == {"uar": 0.75, "accuracy": pytest.approx(2 / 3)}
     assert rows["n"].tolist() == [3, 3]
     assert set(rows["speaker"]) == set(rows["fold"]) == {"all"}
 
 
-def test_rows_with_wrong_columns_are_refused():
-    """A key that is missing or misspelt is named."""
-    with pytest.raises(TypeError, match=r"needs \['target'\], and has no column \['goal'\]"):
-        metrics.score_rows(
-            ["fear"],
-            ["fear"],
-            ["08"],
-            **{key: value for key, value in KEY.items() if key != "target"},
-            goal="savee",
-        )
+def test_a_column_that_rows_do_not_have_is_refused():
+    """A misspelt column is named, with the valid ones."""
+    with pytest.raises(TypeError, match=r"no column \['goal'\], only \['protocol', 'source'"):
+        metrics.score_rows(["fear"], ["fear"], ["08"], goal="savee", **KEY)
+
+
+def test_checked_rows_have_the_columns_in_their_order_and_types():
+    """Whatever order and types they came in."""
+    rows = rows_of([[0.5, 0.6]])
+    mixed = rows[rows.columns[::-1]].astype({"seed": float, "n": float, "speaker": object})
+    pd.testing.assert_frame_equal(metrics.check_rows(mixed), rows)
+
+
+def test_wrong_rows_are_refused():
+    """Other columns, a row that is there twice, and a value that is missing without a note."""
+    rows = rows_of([[0.5, 0.6]])
+    missing = metrics.not_run_rows("not found", protocol="svm", target="savee")
+    assert len(metrics.check_rows(pd.concat([rows, missing]))) == 3
+    for wrong, words in (
+        (rows.drop(columns="draw"), "result rows have columns"),
+        (rows.assign(notebook="01"), "result rows have columns"),
+        (pd.concat([rows, rows[:1]]), "1 of 3 result rows are there twice, the first is .*'00'"),
+        (rows.assign(value=[0.5, np.nan]), "1 of 2 .* without a value and without a note"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            metrics.check_rows(wrong)
 
 
 def test_rows_survive_a_csv(tmp_path):
-    """Rows read back equal the rows written: "03" stays text, speaker NA a speaker, no value no
-    value.
-    """
-    scored = metrics.score_rows(
-        ["fear", "fear"], ["fear", "anger"], ["03", "NA"], **KEY | {"source": ""}
-    )
+    """Rows come back as they were: "03" stays text, speaker NA a speaker, no value no value."""
+    key = KEY | {"source": "", "variant": "groups=3", "draw": 2}
+    scored = metrics.score_rows(["fear", "fear"], ["fear", "anger"], ["03", "NA"], **key)
     missing = metrics.not_run_rows("enterface not found", protocol="pathnet", target="enterface")
     rows = pd.concat([scored, missing], ignore_index=True)
     rows.to_csv(tmp_path / "results.csv", index=False)
@@ -170,10 +162,8 @@ def test_summary_by_hand():
     row = metrics.summary(rows_of([[0.4, 0.6], [0.6, 0.6], [0.6, 0.8]]), ["protocol"]).loc[0]
     half_width = 4.302652729911275 * 0.1 / np.sqrt(3)
     assert row["mean"] == pytest.approx(0.6)
-    assert (row["low"], row["high"]) == (
-        pytest.approx(0.6 - half_width),
-        pytest.approx(0.6 + half_width),
-    )
+    assert row["low"] == pytest.approx(0.6 - half_width)
+    assert row["high"] == pytest.approx(0.6 + half_width)
     assert (row["n_speakers"], row["n_seeds"]) == (3, 2)
 
 
@@ -186,17 +176,16 @@ def test_summary_pools_over_seeds():
 
 
 def test_a_speaker_counts_once():
-    """A speaker with more seeds weighs no more, and speaker 00 of two corpora is two people."""
-    uneven = pd.concat([rows_of([[0.2, 0.2, 0.2]]), rows_of([[0.8]], first_speaker=1)])
-    assert metrics.summary(uneven, ["protocol"]).loc[0, "mean"] == pytest.approx(0.5)
+    """With more seeds or draws one weighs no more, and speaker 00 of two corpora is two people."""
+    for more in (rows_of([[0.2, 0.2, 0.2]]), pd.concat([rows_of(0.2, draw=d) for d in range(3)])):
+        uneven = pd.concat([more, rows_of([[0.8]], first_speaker=1)])
+        assert metrics.summary(uneven, ["protocol"]).loc[0, "mean"] == pytest.approx(0.5)
     corpora = pd.concat([rows_of([[0.2]]), rows_of([[0.8]], target="emodb")])
     assert metrics.summary(corpora, ["protocol"]).loc[0, "n_speakers"] == 2
 
 
 def test_summary_keeps_what_was_not_run():
-    """A group without a value stays in the table, in the order of the rows, with no mean and no
-    speaker.
-    """
+    """A group without a value stays, in the order of the rows, with no mean and no speaker."""
     missing = metrics.not_run_rows("enterface not found", protocol="pathnet", target="enterface")
     table = metrics.summary(pd.concat([missing, rows_of([[0.5], [0.6]])]), ["target"])
     assert table["target"].tolist() == ["enterface", "savee"]
@@ -215,12 +204,16 @@ def test_one_speaker_has_no_interval():
 
 @pytest.mark.parametrize(
     "mixed",
-    [{"inputs": "speaker-normalised"}, {"corpus_version": "synthetic-0"}, {"protocol": "svm"}],
+    [
+        {"modality": "landmarks"},
+        {"inputs": "speaker-normalised"},
+        {"variant": "training_speakers=4"},
+        {"corpus_version": "synthetic-0"},
+        {"protocol": "svm"},
+    ],
 )
 def test_what_cannot_be_averaged_is_refused(mixed):
-    """Protocols, inputs and versions of a corpus are never averaged by accident, but may part the
-    table.
-    """
+    """None of these is averaged by accident, but each may part the table."""
     rows = pd.concat([rows_of([[0.5], [0.6]]), rows_of([[0.7], [0.8]], **mixed)])
     with pytest.raises(ValueError, match="would be averaged"):
         metrics.summary(rows, ["target"])
@@ -236,28 +229,22 @@ def test_a_row_that_is_there_twice_is_refused():
 
 @pytest.mark.parametrize("n_speakers", [4, 10, 24, 42])
 def test_intervals_cover_95_percent(n_speakers):
-    """Of 2,000 simulated studies 94 to 96.5 % hold the true mean in their interval; with a skew, 91
-    %.
-    """
+    """Of 1,000 simulated studies 94 to 96.5 % hold the true mean; with a skew, 91 %."""
     rng = np.random.default_rng(n_speakers)
     for values, truth, lowest in (
-        (rng.normal(0.6, 0.1, (2000, n_speakers)), 0.6, 0.94),
-        (rng.beta(6, 1.5, (2000, n_speakers)), 0.8, 0.91),
+        (rng.normal(0.6, 0.1, (1000, n_speakers)), 0.6, 0.94),
+        (rng.beta(6, 1.5, (1000, n_speakers)), 0.8, 0.91),
     ):
-        studies = rows_of(values).rename(
-            columns={"speaker": "target", "seed": "speaker", "target": "seed"}
-        )
-        studies = studies.assign(seed=0).astype(metrics.ROW_TYPES)
+        columns = {"speaker": "target", "seed": "speaker", "target": "seed"}
+        studies = rows_of(values).rename(columns=columns).assign(seed=0).astype(metrics.ROW_TYPES)
         table = metrics.summary(studies, ["target"])
         covered = ((table["low"] <= truth) & (truth <= table["high"])).mean()
-        assert len(table) == 2000
+        assert len(table) == 1000
         assert lowest <= covered <= 0.965
 
 
 def test_paired_difference_by_hand():
-    """Seed means apart by 0.1, 0.2, 0.3 and 0.4 differ by 0.25 with p = 2/16, first minus
-    second.
-    """
+    """Means apart by 0.1, 0.2, 0.3 and 0.4 differ by 0.25 with p = 2/16, first minus second."""
     rows = pd.concat(
         [
             rows_of([[0.5, 0.7], [0.7, 0.7], [0.8, 0.8], [0.9, 0.9]]),
@@ -272,9 +259,7 @@ def test_paired_difference_by_hand():
 
 
 def test_paired_p_is_exact_for_ten_speakers():
-    """The p-value of ten speakers equals the share of all 1,024 sign flips at least as far
-    from 0.
-    """
+    """The p-value of ten speakers is the share of all 1,024 sign flips at least as far from 0."""
     difference = np.random.default_rng(0).normal(0.04, 0.1, 10)
     rows = pd.concat([rows_of(difference[:, None]), rows_of(np.zeros((10, 1)), protocol="svm")])
     signs = 1 - 2 * ((np.arange(1024)[:, None] >> np.arange(10)) & 1)
@@ -297,7 +282,7 @@ def test_pairs_are_speakers_of_one_corpus():
 
 
 def test_one_reference_serves_all_sources():
-    """A column that the reference fixes is not matched: each source meets learning from scratch."""
+    """What has no source, or fixes one, is not matched by it: each source meets it."""
     rows = pd.concat(
         [
             rows_of([[0.6], [0.7]]),
@@ -305,29 +290,67 @@ def test_one_reference_serves_all_sources():
             rows_of([[0.5], [0.5]], protocol="from_scratch", source=""),
         ]
     )
-    table = metrics.paired_difference(
-        rows, "pathnet", {"protocol": "from_scratch", "source": ""}, ["source", "target"]
-    )
-    assert table.set_index("source")["difference"].to_dict() == {
-        "emodb": pytest.approx(0.15),
-        "ravdess": pytest.approx(-0.05),
-    }
+    for rival in ("from_scratch", {"protocol": "from_scratch", "source": ""}):
+        table = metrics.paired_difference(rows, "pathnet", rival, ["source", "target"])
+        differences = table.set_index("source")["difference"].to_dict()
+        assert differences == {"emodb": pytest.approx(0.15), "ravdess": pytest.approx(-0.05)}
 
 
 def test_inputs_are_compared_only_on_request():
     """Plain meets plain, unless both sides say otherwise."""
     normalised = rows_of([[0.7], [0.8]], protocol="svm", inputs="speaker-normalised")
     rows = pd.concat([rows_of([[0.5], [0.6]], protocol="svm"), normalised])
-    row = metrics.paired_difference(
-        rows,
-        {"protocol": "svm", "inputs": "speaker-normalised"},
-        {"protocol": "svm", "inputs": "plain"},
-    ).loc[0]
+    sides = ({"protocol": "svm", "inputs": i} for i in ("speaker-normalised", "plain"))
+    row = metrics.paired_difference(rows, *sides).loc[0]
     assert row["difference"] == pytest.approx(0.2)
+    rows = pd.concat([rows_of([[0.5], [0.6]]), normalised])
     with pytest.raises(ValueError, match="no speaker has 'uar' rows of both"):
-        metrics.paired_difference(
-            pd.concat([rows_of([[0.5], [0.6]]), normalised]), "pathnet", "svm"
-        )
+        metrics.paired_difference(rows, "pathnet", "svm")
+
+
+def test_variants_are_averaged_only_on_purpose():
+    """Speakers meet themselves under each variant; over several only where `over` says so."""
+    few = {"variant": "training_speakers=4"}
+    rows = [rows_of([[0.6], [0.8]]), rows_of([[0.4], [0.5]], **few)]
+    rows += [
+        rows_of([[0.5], [0.5]], protocol="svm"),
+        rows_of([[0.2], [0.2]], protocol="svm", **few),
+    ]
+    rows = pd.concat(rows)
+    with pytest.raises(ValueError, match="variant .* would be averaged"):
+        metrics.paired_difference(rows, "pathnet", "svm")
+    table = metrics.paired_difference(rows, "pathnet", "svm", ["variant"])
+    differences = table.set_index("variant")["difference"].to_dict()
+    assert differences == {"": pytest.approx(0.2), few["variant"]: pytest.approx(0.25)}
+    row = metrics.paired_difference(rows, "pathnet", "svm", over=["variant"]).loc[0]
+    assert row["difference"] == pytest.approx(0.225) and row["n_speakers"] == 2
+
+
+def test_comparing_is_paired_differences_and_holm():
+    """One table of all pairs, with p-values corrected over all of its rows."""
+    normal = np.random.default_rng(0).normal
+    rows = [rows_of(normal(0.7, 0.1, (8, 1)), source=source) for source in ("emodb", "ravdess")]
+    rows += [rows_of(normal(0.6, 0.1, (8, 1)), protocol="fine_tune")]
+    rows += [rows_of(normal(0.5, 0.1, (8, 1)), protocol="svm", source="")]
+    rows, rivals = pd.concat(rows), ("svm", "fine_tune")
+    table = metrics.compare(rows, [("pathnet", rival) for rival in rivals], ["source"])
+    parts = [metrics.paired_difference(rows, "pathnet", rival, ["source"]) for rival in rivals]
+    by_hand = pd.concat(parts, ignore_index=True)
+    by_hand = by_hand.assign(protocol="pathnet", rival=["svm", "svm", "fine_tune"])
+    by_hand["p_holm"] = metrics.holm(by_hand["p"])
+    columns = "protocol rival source difference low high n_speakers p p_holm".split()
+    pd.testing.assert_frame_equal(table, by_hand[columns])
+    assert table["source"].tolist() == ["emodb", "ravdess", "emodb"]
+
+
+def test_sides_of_a_comparison_may_be_values_of_a_column():
+    """The value then stands for the side, whatever the protocols, which `by` parts."""
+    rows = pd.concat([rows_of([[0.5], [0.7]]), rows_of([[0.6], [0.6]], protocol="svm")])
+    rows = pd.concat([rows, rows.assign(inputs="speaker-normalised", value=rows["value"] + 0.1)])
+    sides = {"inputs": "speaker-normalised"}, {"inputs": "plain"}
+    table = metrics.compare(rows, [sides], ["protocol"])
+    assert table["rival"].tolist() == ["plain", "plain"]
+    np.testing.assert_allclose(table["difference"], 0.1)
 
 
 def test_holm_by_hand():
@@ -335,3 +358,53 @@ def test_holm_by_hand():
     np.testing.assert_allclose(metrics.holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
     np.testing.assert_allclose(metrics.holm([0.5, 0.9]), [1.0, 1.0])
     assert metrics.holm([]).size == 0
+
+
+def main_and_other_rows():
+    """Rows of two sources, from scratch, of a variant, and of what was not run, of a notebook."""
+    rows = pd.concat(
+        [
+            rows_of([[0.5, 0.7], [0.7, 0.9]]),
+            rows_of([[0.5], [0.5]], protocol="from_scratch", source=""),
+            rows_of([[0.1], [0.1]], variant="steps=100"),
+            metrics.not_run_rows("not found", protocol="pathnet", source="crema", target="savee"),
+        ]
+    )
+    return rows.assign(notebook="04_audio")
+
+
+def test_the_results_table_has_a_column_a_protocol():
+    """Scores in percent with intervals, what was not run, and nothing where nothing was asked."""
+    table = metrics.results_table(metrics.headline(main_and_other_rows()))
+    assert table.index.names == ["target", "modality", "inputs", "source"]
+    assert list(table) == ["pathnet", "from_scratch", "speakers", "seeds"]
+    cells = {source: row.tolist() for (*_, source), row in table.iterrows()}
+    assert cells == {
+        "emodb": ["70.0 [0.0, 100.0]", "", 2, 2],  # of two speakers t gives more than there is
+        "none": ["", "50.0 [50.0, 50.0]", 2, 1],
+        "crema": ["not run", "", 0, 0],
+    }
+    markdown = metrics.markdown_table(table)
+    assert markdown.splitlines()[:2] == [
+        "| target | modality | inputs | source | pathnet | from_scratch | speakers | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    assert "| savee | speech | plain | crema | not run |  | 0 | 0 |" in markdown.splitlines()
+
+
+def test_headline_rows_are_those_of_the_main_comparison():
+    """Variants, and the fusion of notebook 06, stand in the notebooks that made them."""
+    rows = main_and_other_rows()
+    fusion = rows[:1].assign(notebook="06_ravdess_multimodal")
+    assert set(metrics.headline(pd.concat([rows, fusion]))["notebook"]) == {"04_audio"}
+    assert len(metrics.headline(rows)) == len(rows) - 2
+
+
+def test_a_verdict_counts_by_hand():
+    """Of three, one interval is above zero, one below; of the p-values none survives Holm."""
+    table = pd.DataFrame({"difference": [0.04, -0.02, 0.01], "low": [0.01, -0.03, -0.01]})
+    table = table.assign(high=[0.05, -0.01, 0.03], p=[0.02, 0.03, 0.5])
+    assert metrics.verdict(table) == (
+        "+1.0 points on average over 3 comparisons; better in 1, worse in 1, undecided in 1; "
+        "0 significant at 5 %"
+    )

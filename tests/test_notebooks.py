@@ -9,6 +9,7 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from IPython.core.interactiveshell import InteractiveShell
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
@@ -51,22 +52,38 @@ def test_the_eight_headings(notebook):
 
 
 def test_one_cell_of_parameters(notebook):
-    """One cell is tagged parameters: lines `name = literal  # meaning`, data synthetic by
-    default.
-    """
+    """One cell is tagged parameters: `name = literal  # meaning`, and papermill reads all of it."""
     [cell] = [cell for cell in notebook.cells if "parameters" in tags(cell)]
-    for line in cell.source.splitlines():
-        assert re.fullmatch(r"[a-z]\w* = .+?  # .+", line), line
     defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in parsed(cell).body}
+    found = papermill.inspect_notebook(notebook)
+    assert {name: ast.literal_eval(found[name]["default"]) for name in found} == defaults
+    assert all(parameter["help"] for parameter in found.values())
     assert all(type(value) in (bool, int, float, str, list, dict) for value in defaults.values())
     assert defaults.get("data", "synthetic") == "synthetic"
 
 
+def test_provenance_has_every_parameter(notebook, code):
+    """What Setup takes for the parameters, and provenance gets, are all of them alone."""
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell(code[0].source).raise_error()
+        setup, line, _ = code[1].source.partition("parameters = report.parameters()\n")
+        shell.run_cell(setup + line).raise_error()
+        taken = shell.user_ns["parameters"]
+    finally:
+        InteractiveShell.clear_instance()
+    found = papermill.inspect_notebook(notebook)
+    assert taken == {name: ast.literal_eval(found[name]["default"]) for name in found}
+    assert "report.provenance(parameters, " in code[-1].source
+
+
 def test_a_notebook_tells_and_the_module_does(code):
-    """No class, at most one def, no cell above 25 lines, and half of the cells have at most 5."""
+    """No class, three defs of 15 lines at most, no cell above 25, half of the cells at most 5."""
     trees = [node for cell in code for node in ast.walk(parsed(cell))]
     assert not [node.name for node in trees if isinstance(node, ast.ClassDef)]
-    assert len([node.name for node in trees if isinstance(node, ast.FunctionDef)]) <= 1
+    functions = [node for node in trees if isinstance(node, ast.FunctionDef)]
+    assert len(functions) <= 3
+    assert all(node.end_lineno - node.lineno < 15 for node in functions)
     lengths = [len(cell.source.splitlines()) for cell in code]
     assert max(lengths) <= 25
     assert median(lengths) <= 5
@@ -178,10 +195,9 @@ def test_with_few_corpora_a_notebook_runs_or_says_what_it_needs(
         papermill.execute_notebook(source, target, parameters, **options)
 
 
-PAGES = (".html", ".js")  # made from the rest, and not committed
 FOLDER = PROJECT / "reports" / "paper"
-PUBLISHED = [*FOLDER.glob("[!._]*/*.*"), *FOLDER.glob("[!._]*.*")]
-PAPER = sorted(path for path in PUBLISHED if path.is_file() and path.suffix not in PAGES)
+PUBLISHED = [*FOLDER.glob("*.*"), *FOLDER.glob("[0-9]*/*.*")]
+PAPER = sorted(path for path in PUBLISHED if path.name not in (".lock", "index.md"))
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.relative_to(PROJECT).as_posix())

@@ -1,43 +1,31 @@
-"""Plots: each returns the axes it was given and draws what its data say; nothing is shown or left
-open.
-"""
+"""Plots: each returns the axes it was given and draws what its data say; nothing is shown."""
 
-import ipywidgets
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex, to_rgb
 
 from pathemo import metrics, plots
 
 PATH = np.array([[0, 3], [1, 2], [2, 4]])  # 3 layers of 5 modules
 FROZEN = np.eye(3, 5, dtype=bool)
-POPULATIONS = np.array([[PATH, PATH[::-1]], [PATH, PATH]])  # 2 generations of 2 paths
 
 
 def rows(protocols=("from_scratch", "pathnet"), n_speakers=4, target="savee"):
     """UAR rows 0.50, 0.51, ... by protocol, speaker and seed."""
     values = iter(np.arange(50, 100) / 100)
-    return pd.concat(
-        [
-            metrics.score_rows(
-                ["fear"],
-                ["fear"],
-                [f"{speaker:02d}"],
-                protocol=protocol,
-                target=target,
-                corpus_version="v",
-                fold="1",
-                seed=seed,
-            ).assign(value=next(values))
-            for protocol in protocols
-            for speaker in range(n_speakers)
-            for seed in range(2)
-        ],
-        ignore_index=True,
-    )
+    key = dict(target=target, corpus_version="v", fold="1")
+    parts = [
+        metrics.score_rows(["fear"], ["fear"], [f"{n:02d}"], protocol=protocol, seed=seed, **key)
+        for protocol in protocols
+        for n in range(n_speakers)
+        for seed in range(2)
+    ]
+    uar = [part[(part["metric"] == "uar") & (part["speaker"] != "all")] for part in parts]
+    return pd.concat([part.assign(value=next(values)) for part in uar], ignore_index=True)
 
 
 def differences():
@@ -52,38 +40,33 @@ def differences():
     )
 
 
+def effects():
+    index = [("a", "plain"), ("b", "plain"), ("b", "speaker-normalised")]
+    columns = ["difference", "low", "high"]
+    values = [(0.02, 0.01, 0.03), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03)]
+    return pd.DataFrame(values, pd.MultiIndex.from_tuples(index), columns)
+
+
+def few_speakers():
+    whole = rows(n_speakers=3)
+    few = [whole.assign(variant=f"training_speakers={k}", value=0.1 * k) for k in (4, 1)]
+    return pd.concat([*few, whole], ignore_index=True)
+
+
+VARIANTS = {"training_speakers=1": "1", "training_speakers=4": "4", "": "all"}
 DRAWINGS = {
     "path": lambda ax: plots.plot_path(PATH, n_modules=5, frozen=FROZEN, ax=ax),
-    "population": lambda ax: plots.plot_population([PATH, PATH[::-1]], n_modules=5, ax=ax),
-    "fitness": lambda ax: plots.plot_fitness(
-        pd.DataFrame(
-            {
-                "generation": [0, 0, 1, 1],
-                "replica": [0, 1, 0, 1],
-                "fitness_first": [0.1, 0.3, 0.8, 0.6],
-                "fitness_second": [0.2, 0.4, 0.5, 0.5],
-            }
-        ),
-        ax=ax,
-    ),
-    "module_use": lambda ax: plots.plot_module_use(POPULATIONS, n_modules=5, frozen=FROZEN, ax=ax),
-    "reuse": lambda ax: plots.plot_reuse(
-        pd.DataFrame(
-            {
-                "generation": [0, 0, 1, 1],
-                "replica": [0, 1, 0, 1],
-                "frozen_share": [0.0, 0.5, 0.5, 1.0],
-            }
-        ),
-        chance=0.3,
-        ax=ax,
-    ),
+    "population": lambda ax: plots.plot_path([PATH, PATH[::-1]], n_modules=5, ax=ax),
     "confusion": lambda ax: plots.plot_confusion(
         metrics.confusion(["anger", "fear", "fear", "fear"], ["anger", "anger", "fear", "sadness"]),
         ax=ax,
     ),
     "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
+    "learning": lambda ax: plots.plot_learning_curve(
+        few_speakers(), VARIANTS, chance=0.2, label="training speakers", ax=ax
+    ),
     "transfer": lambda ax: plots.plot_transfer_matrix(differences(), ax=ax),
+    "effects": lambda ax: plots.plot_effects(effects(), ax=ax),
 }
 
 
@@ -97,16 +80,22 @@ def _no_window(monkeypatch):
     plt.close("all")
 
 
-def drawn(name):
+def draw(name):
     return DRAWINGS[name](plt.subplots()[1])
-
-
-def collection(ax, label):
-    return next(artist for artist in ax.collections if artist.get_label() == label)
 
 
 def texts(ax):
     return [text.get_text() for text in ax.texts]
+
+
+def tick_labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def links(ax):
+    """Ends (layer, module, layer, module) of the lines of a network; 0 is the input's layer."""
+    ends = [np.round(line.get_xydata()).astype(int) for line in ax.lines]
+    return {(x0 // 4, y0, x1 // 4, y1) for (x0, y0), (x1, y1) in ends}
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
@@ -129,140 +118,70 @@ def test_a_figure_of_its_own(name):
 
 def test_path_shows_active_and_frozen_modules():
     """All modules are dots, active ones are outlined and frozen ones filled, each where it is."""
-    ax = drawn("path")
-    assert len(collection(ax, "modules").get_offsets()) == 15
-    active, frozen = collection(ax, "on the path"), collection(ax, "frozen")
-    assert sorted(map(tuple, active.get_offsets())) == [
-        (0, 0),
-        (0, 3),
-        (4, 1),
-        (4, 2),
-        (8, 2),
-        (8, 4),
-    ]
-    assert sorted(map(tuple, frozen.get_offsets())) == [(0, 0), (4, 1), (8, 2)]
-    assert len(active.get_facecolor()) == 0
-    assert to_hex(frozen.get_facecolor()[0]) == plots.FROZEN_COLOR.lower()
+    dots = {tuple(np.array(dot.center) // (4, 1) - (1, 0)): dot for dot in draw("path").patches}
+    assert len(dots) == 15
+    blue, light = to_rgb(plots.PATH_COLOR), plots.FROZEN_COLOR.lower()
+    outlined = {place for place, dot in dots.items() if dot.get_edgecolor()[:3] == blue}
+    filled = {place for place, dot in dots.items() if to_hex(dot.get_facecolor()) == light}
+    assert outlined == {(0, 0), (0, 3), (1, 1), (1, 2), (2, 2), (2, 4)}
+    assert filled == {(0, 0), (1, 1), (2, 2)}
 
 
 def test_path_links_all_active_modules_of_successive_layers():
-    """Two active modules a layer: 2 links from the input, 4 and 4 between the layers, 2 to the
-    head.
-    """
-    ax = drawn("path")
-    links = collection(ax, "links").get_paths()
-    assert len(links) == 2 + 4 + 4 + 2
-    between = {tuple(np.round(path.vertices[[0, -1]].ravel(), 2)) for path in links[2:6]}
-    assert between == {(0.33, y0, 3.67, y1) for y0 in (0, 3) for y1 in (1, 2)}
-    assert {"input", "head", "layer 1", "layer 2", "layer 3"} <= set(texts(ax))
+    """Two active modules a layer: 2 links from the input, 4 and 4 between layers, 2 to the head."""
+    ax = draw("path")
+    assert len(ax.lines) == 2 + 4 + 4 + 2
+    assert {(1, y0, 2, y1) for y0 in (0, 3) for y1 in (1, 2)} < links(ax)
+    assert tick_labels(ax.xaxis) == ["input", "layer 1", "layer 2", "layer 3", "head"]
 
 
-def test_nothing_frozen_is_not_explained():
-    """The legend names frozen modules only when there are some."""
-    ax = plots.plot_path(PATH, n_modules=5)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["on the path"]
-
-
-def test_population_width_is_the_share_of_paths():
+def test_width_is_the_share_of_paths():
     """A link of both of two paths is drawn twice as wide as a link of one."""
-    ax = plots.plot_population([[[0], [1]], [[0], [2]]], n_modules=3)
-    widths = collection(
-        ax, "links"
-    ).get_linewidths()  # input to 0, 0 to 1, 0 to 2, 1 to head, 2 to head
+    ax = plots.plot_path([[[0], [1]], [[0], [2]]], n_modules=3)
+    assert links(ax) == {(0, 1, 1, 0), (1, 0, 2, 1), (1, 0, 2, 2), (2, 1, 3, 1), (2, 2, 3, 1)}
+    widths = np.array([line.get_linewidth() for line in ax.lines])
     np.testing.assert_allclose(widths / widths[0], [1, 0.5, 0.5, 0.5, 0.5])
-    assert sorted(map(tuple, collection(ax, "used").get_offsets())) == [(0, 0), (4, 1), (4, 2)]
-
-
-def test_module_use_is_the_share_of_paths_after_each_generation():
-    """A row a module, a column a generation; frozen modules are marked, and no others."""
-    ax = drawn("module_use")
-    use = ax.images[0].get_array().reshape(3, 5, 2)
-    np.testing.assert_array_equal(use[0], [[0.5, 1], [0, 0], [0.5, 0], [0.5, 1], [0.5, 0]])
-    marks = next(line for line in ax.lines if line.get_label() == "frozen")
-    np.testing.assert_array_equal(marks.get_ydata(), [0, 6, 12])
-
-
-def test_reuse_is_the_mean_share_beside_chance():
-    """The line is the mean over replicas; the dashed one is chance."""
-    mean, chance = drawn("reuse").lines
-    np.testing.assert_allclose(mean.get_ydata(), [0.25, 0.75])
-    assert set(chance.get_ydata()) == {0.3}
-
-
-def test_the_slider_steps_through_all_generations(monkeypatch):
-    """It runs from the first population to the last, and draws the one that it stands at."""
-    made, shown = {}, []
-    monkeypatch.setattr(
-        ipywidgets, "interact", lambda show, **sliders: made.update(sliders, show=show)
-    )
-    monkeypatch.setattr(plots, "plot_population", lambda paths, **_: shown.append(paths))
-    monkeypatch.setattr(plt, "show", lambda: None)
-    plots.browse_populations(POPULATIONS, n_modules=5)
-    assert (made["generation"].min, made["generation"].max) == (0, 1)
-    made["show"](1)
-    np.testing.assert_array_equal(shown, POPULATIONS[1:])
-
-
-def test_fitness_is_the_mean_of_the_winners():
-    """The line is the mean over replicas of the better competitor."""
-    np.testing.assert_allclose(drawn("fitness").lines[0].get_ydata(), [0.3, 0.7])
 
 
 def test_confusion_prints_row_percents_and_clips():
-    """Each row of the truth is in whole percents with its clips; an emotion never true stays
-    blank.
-    """
-    ax = drawn("confusion")
-    assert texts(ax) == ["100", "0", "0", "33", "33", "33", "1", "0", "0", "1", "1", "1"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["anger", "fear", "sadness"]
+    """A row of the truth is in whole percents with its clips; a cell without clips stays blank."""
+    ax = draw("confusion")
+    assert texts(ax) == ["100\n1", "33\n1", "33\n1", "33\n1"]
+    assert tick_labels(ax.yaxis) == ["anger", "fear", "sadness"]
 
 
 def test_comparison_shows_speakers_mean_and_chance():
-    """Four speakers a protocol as seed means, joined by a line each; mean as of the summary; chance
-    line.
-    """
-    ax = drawn("comparison")
-    dots = [artist.get_offsets() for artist in ax.collections if len(artist.get_offsets()) == 4]
-    np.testing.assert_allclose(dots[0], [[0, 0.505], [0, 0.525], [0, 0.545], [0, 0.565]])
-    np.testing.assert_allclose(dots[1][:, 0], 1)
-    joined = [
-        line.get_ydata()
-        for line in ax.lines
-        if len(line.get_xdata()) == 2 and line.get_zorder() == 1
-    ]
-    np.testing.assert_allclose(joined[0], [0.505, 0.585])
-    assert len(joined) == 4
-    assert "53.5" in texts(ax)
-    chance = next(line for line in ax.lines if line.get_label() == "chance")
+    """Four speakers a protocol as seed means, joined by a line each; mean as of the summary."""
+    ax = draw("comparison")
+    joined = [line.get_ydata() for line in ax.lines if line.get_linestyle() == "-"]
+    first, second = np.transpose(joined)
+    np.testing.assert_allclose(first, [0.505, 0.525, 0.545, 0.565])
+    np.testing.assert_allclose(second, first + 0.08)
+    dots = [dots.get_offsets() for dots in ax.collections if dots.get_alpha()]
+    np.testing.assert_allclose(dots[0], [[0, 0.505], [1, 0.585]])
+    assert {"53.5", "61.5", "chance"} == set(texts(ax))
+    [chance] = [line for line in ax.lines if line.get_linestyle() == "--"]
     assert set(chance.get_ydata()) == {1 / 7}
 
 
 def test_comparison_keeps_colours_markers_and_order():
-    """Protocols stand in their order and colours, whatever the order of rows; a corpus has its
-    marker.
-    """
+    """Protocols stand in their order and colours, whatever the rows'; a corpus has its marker."""
     ax = plots.plot_comparison(rows(("pathnet", "svm"), target="emodb"), chance=1 / 7)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["svm", "pathnet"]
-    dots = [artist for artist in ax.collections if len(artist.get_offsets()) == 4]
-    assert [to_hex(artist.get_facecolor()[0]) for artist in dots] == [
+    assert tick_labels(ax.xaxis) == ["svm", "pathnet"]
+    dots = next(dots for dots in ax.collections if dots.get_alpha())
+    assert [to_hex(color) for color in dots.get_facecolor()] == [
         plots.PROTOCOL_COLORS[protocol].lower() for protocol in ("svm", "pathnet")
     ]
     circle = mpl.markers.MarkerStyle(plots.CORPUS_MARKERS["emodb"])
-    np.testing.assert_allclose(
-        dots[0].get_paths()[0].vertices,
-        circle.get_path().transformed(circle.get_transform()).vertices,
-    )
+    outline = circle.get_path().transformed(circle.get_transform())
+    np.testing.assert_allclose(dots.get_paths()[0].vertices, outline.vertices)
 
 
 def test_comparison_says_what_was_not_run():
     """A protocol without a value keeps its place and is marked."""
     missing = metrics.not_run_rows("savee not found", protocol="fine_tune", target="savee")
     ax = plots.plot_comparison(pd.concat([rows(), missing], ignore_index=True), chance=1 / 7)
-    assert [label.get_text() for label in ax.get_xticklabels()] == [
-        "from\nscratch",
-        "fine tune",
-        "pathnet",
-    ]
+    assert tick_labels(ax.xaxis) == ["from\nscratch", "fine tune", "pathnet"]
     assert "not run" in texts(ax)
 
 
@@ -272,13 +191,19 @@ def test_colours_and_markers_are_distinct():
         assert len(set(looks.values())) == len(looks)
 
 
+def test_learning_curve_goes_from_few_speakers_to_all():
+    """A point a variant in the order given; heights are the means over test speakers."""
+    ax = draw("learning")
+    assert tick_labels(ax.xaxis) == ["1", "4", "all"]
+    mean = rows(n_speakers=3).query("protocol == 'from_scratch'")["value"].mean()
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.1, 0.4, mean])
+
+
 def test_transfer_matrix_prints_gains_in_points():
-    """A cell holds gain and interval in points; single sources come first, what was not run stays
-    blank.
-    """
-    ax = drawn("transfer")
+    """A cell holds gain and interval in points; single sources first, what was not run is blank."""
+    ax = draw("transfer")
     assert texts(ax) == ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+3.1\n[1.0, 5.0]"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["emodb", "savee", "emodb+savee"]
+    assert tick_labels(ax.yaxis) == ["emodb", "savee", "emodb+savee"]
 
 
 def test_panels_are_a_grid_of_the_size_asked_for():
@@ -286,40 +211,14 @@ def test_panels_are_a_grid_of_the_size_asked_for():
     figure, axes = plots.panels(2, 3, width=2, height=1)
     assert axes.shape == (2, 3)
     assert figure.get_size_inches().tolist() == [6, 2]
-    plt.close(figure)
-
-
-def test_learning_curve_goes_from_few_speakers_to_all():
-    """A point a number of training speakers, "all" last; heights are the means over test
-    speakers.
-    """
-    whole = rows(n_speakers=3)
-    label = "hog, plain, {} training speakers"
-    parts = [whole.assign(inputs=label.format(k), value=whole["value"] - 0.1 / k) for k in (4, 1)]
-    ax = plots.plot_learning_curve(
-        pd.concat([*parts, whole.assign(inputs="hog, plain")]), chance=0.2
-    )
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4", "all"]
-    mean = whole.query("protocol == 'from_scratch'")["value"].mean()
-    np.testing.assert_allclose(np.float64(ax.containers[0][0].get_ydata()), mean - [0.1, 0.025, 0])
 
 
 def test_effects_are_coloured_by_what_their_interval_says():
-    """A dot an effect, in points: blue where the interval is above zero, red below, grey
-    across it.
-    """
-    found = {
-        "difference": [0.02, -0.03, 0.01],
-        "low": [0.01, -0.05, -0.01],
-        "high": [0.03, -0.01, 0.03],
-    }
-    index = pd.MultiIndex.from_tuples([("a", "plain"), ("b", "plain"), ("b", "speaker-normalised")])
-    axes = plots.plot_effects(pd.DataFrame(found, index))
-    drawn = [bar.lines[0] for bar in axes.containers if len(bar.lines[0].get_xdata())]
-    assert [float(dot.get_xdata()[0]) for dot in drawn] == pytest.approx([2, -3, 1])
-    assert [dot.get_color() for dot in drawn] == [
-        plots.PATH_COLOR,
-        plots.PROTOCOL_COLORS["svm"],
-        plots.GREY,
-    ]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    """A dot an effect, in points: blue where its interval is above zero, red below, grey across."""
+    ax = draw("effects")
+    dots = [part for part in ax.collections if isinstance(part, PathCollection)]
+    places = np.concatenate([dots.get_offsets()[:, 0] for dots in dots])
+    colors = [to_hex(color) for part in dots for color in part.get_facecolor()]
+    np.testing.assert_allclose(places, [2, -3, 1])
+    assert colors == [c.lower() for c in (plots.PATH_COLOR, plots.BELOW_COLOR, plots.GREY)]
+    assert tick_labels(ax.yaxis) == ["a", "b"]

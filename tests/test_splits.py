@@ -1,6 +1,4 @@
-"""Splits: no speaker and no recording on both sides, every row tested once, RAVDESS as
-published.
-"""
+"""Splits: no speaker and no recording on both sides, each row tested once, RAVDESS's own."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,8 @@ def index_of(speaker, **columns):
     return pd.DataFrame({"speaker": pd.array(speaker, dtype="string"), **columns})
 
 
-def makers_for(index):
+def all_folds(index):
+    """What every kind of split gives."""
     n_speakers = index["speaker"].nunique()
     yield splits.leave_one_speaker_out(index)
     for n_folds in {2, (n_speakers + 2) // 2, n_speakers}:
@@ -31,7 +30,7 @@ speakers = st.lists(names, min_size=2, max_size=60).filter(lambda drawn: len(set
 @given(speakers)
 def test_no_speaker_is_on_both_sides(speaker):
     """Whatever the speakers, training and test speakers of each fold are disjoint."""
-    for folds in makers_for(index_of(speaker)):
+    for folds in all_folds(index_of(speaker)):
         for fold in folds:
             assert not set(np.array(speaker)[fold.train]) & set(np.array(speaker)[fold.test])
 
@@ -39,7 +38,7 @@ def test_no_speaker_is_on_both_sides(speaker):
 @given(speakers)
 def test_every_row_is_tested_once(speaker):
     """The test sides of all folds hold each row exactly once, and train is the rest."""
-    for folds in makers_for(index_of(speaker)):
+    for folds in all_folds(index_of(speaker)):
         assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(speaker)))
         for fold in folds:
             assert sorted([*fold.train, *fold.test]) == list(range(len(speaker)))
@@ -70,10 +69,8 @@ def test_the_split_that_shares_speakers_does():
 def test_development_share_counts_speakers():
     """A share of 0.25 of twelve speakers is three, and another seed draws others."""
     speaker = np.repeat(ACTORS[:12], 5)
-    drawn = {
-        tuple(np.unique(speaker[splits.development_split(speaker, np.arange(60), seed=seed)[1]]))
-        for seed in range(8)
-    }
+    sides = [splits.development_split(speaker, np.arange(60), seed=seed) for seed in range(8)]
+    drawn = {tuple(np.unique(speaker[development])) for _, development in sides}
     assert {len(names) for names in drawn} == {3}
     assert len(drawn) > 1
 
@@ -85,15 +82,20 @@ def test_development_split_of_one_speaker_is_refused():
 
 
 def test_ravdess_folds_are_the_published_ones():
-    """The five folds test 24 actors once, 300 clips each and 240 in the last, under the names "1"
-    to "5".
-    """
+    """Folds "1" to "5" test 24 actors once, 300 clips each and 240 in the last."""
     assert sorted(actor for actors in splits.RAVDESS_FOLDS for actor in actors) == ACTORS
     index = index_of(np.repeat(ACTORS, 60), corpus="ravdess")
     folds = splits.folds_for(index)
     assert [fold.name for fold in folds] == ["1", "2", "3", "4", "5"]
     assert [len(fold.test) for fold in folds] == [300, 300, 300, 300, 240]
     assert set(index["speaker"][folds[4].test]) == {"01", "04", "09", "22"}
+
+
+def test_a_part_of_ravdess_has_the_published_folds_that_it_fills():
+    """Actors that are not here are left out, and so is a fold without any."""
+    index = index_of(["01", "02", "05", "03", "01"], corpus="ravdess")
+    tested = {fold.name: set(index["speaker"][fold.test]) for fold in splits.folds_for(index)}
+    assert tested == {"1": {"02", "05"}, "2": {"03"}, "5": {"01"}}
 
 
 def test_a_stranger_has_no_published_fold():
@@ -124,9 +126,7 @@ def test_speaker_folds_balance_speakers_and_genders():
 
 
 def test_speaker_folds_depend_on_the_seed_only():
-    """The same seed deals the same speakers, whatever the order of rows; another seed deals
-    others.
-    """
+    """Whatever the order of rows, a seed deals the same speakers; another one, others."""
     index = index_of([f"{k:02d}" for k in range(20)], gender=["female", "male"] * 10)
     mixed = index.sample(frac=1, random_state=0).reset_index(drop=True)
 
@@ -186,9 +186,7 @@ def test_same_recording_on_both_sides_is_refused(tmp_path):
 
 
 def test_same_recording_of_one_speaker_is_fine(tmp_path):
-    """A duplicate within one speaker never meets itself, and missing files do not count as
-    equal.
-    """
+    """A duplicate within one speaker never meets itself, and missing files are not equal."""
     files = recordings(tmp_path, {"a1.wav": b"same", "a2.wav": b"same", "b1.wav": b"else"})
     index = index_of(
         ["a", "a", "b", "b"],
@@ -209,9 +207,7 @@ def test_a_changed_file_is_read_again(tmp_path):
 
 
 def test_speaker_normalise_is_a_z_score_of_each_speaker():
-    """Each speaker's features have mean 0 and deviation 1; constant ones, and a single clip, become
-    0.
-    """
+    """A speaker's features have mean 0, deviation 1; constant ones, and a single clip, are 0."""
     rng = np.random.default_rng(0)
     speaker = np.array(["a"] * 5 + ["b"] * 4 + ["c"])
     features = rng.normal(3, 2, (10, 3)).astype(np.float32)
@@ -232,10 +228,7 @@ def test_speaker_normalise_sees_no_other_speaker():
     speaker = np.array(["a", "a", "a", "b", "b"])
     features = np.random.default_rng(1).normal(size=(5, 2))
     louder = features * np.where(speaker == "b", 10, 1)[:, None]
-    before, after = (
-        splits.speaker_normalise(features, speaker),
-        splits.speaker_normalise(louder, speaker),
-    )
+    before, after = (splits.speaker_normalise(x, speaker) for x in (features, louder))
     np.testing.assert_array_equal(before[:3], after[:3])
 
 

@@ -1,260 +1,290 @@
-"""The grid: kept outcomes, processes, and rows for what cannot run."""
+"""The jobs of a study: kept outcomes, processes, the choice of settings, what cannot run."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from test_transfer import BRIEF, NEAR, PROTOCOLS, TARGET
+from test_transfer import BRIEF, NEAR, TARGET
 
-from pathemo import corpora, faces, study, transfer
-from pathemo.transfer import fine_tune, from_scratch, pathnet
+from pathemo import files, study, transfer
+from pathemo.metrics import check_rows
+from pathemo.study import Job
+from pathemo.transfer import fine_tune, from_scratch, frozen_features, pathnet
 
-learn = transfer._study
+learn_all = transfer._learn_all
+ABSENT = replace(TARGET, name="lost", emotion=np.empty(0, str), folds=())
+QUICK = BRIEF | {"steps": 10}
 
 
-def test_finished_jobs_are_kept(tmp_path, monkeypatch):
-    """A second run of the same jobs computes nothing; other settings, data or engine code do."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    computed = []
-    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or learn(*a, **k))
-    job = (from_scratch, TARGET, (), BRIEF)
-    first, again = (list(study.outcomes_of([job]))[0] for _ in range(2))
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PATHEMO_DASK", raising=False)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """List of the protocols that this process computes."""
+    names = []
+    monkeypatch.setattr(
+        transfer, "_learn_all", lambda *a, **k: names.append(a[0]) or learn_all(*a, **k)
+    )
+    return names
+
+
+def kept(folder):
+    return list(folder.rglob("*.npz"))
+
+
+def test_finished_jobs_are_kept(computed, monkeypatch):
+    """A second run computes nothing; other settings, data, fields of a task, or code do."""
+    job = Job(from_scratch, TARGET, (), QUICK)
+    [first], [again] = study.run([job]), study.run([job])
     pd.testing.assert_frame_equal(first.rows, again.rows)
-    assert len(computed) == 1
-    list(study.outcomes_of([job, (from_scratch, TARGET, (), {**BRIEF, "steps": 20})]))
-    list(study.outcomes_of([(from_scratch, NEAR, (), BRIEF)]))
-    assert len(computed) == 3
-    monkeypatch.setattr(study, "CODE", "changed")
-    list(study.outcomes_of([job]))
-    assert len(computed) == 4
+    assert (first.posteriors == again.posteriors).all() and len(computed) == 1
+    features = TARGET.features.copy()
+    features[0, 0] += 1
+    others = [
+        job._replace(settings=QUICK | {"steps": 20}),
+        job._replace(target=replace(TARGET, features=features)),
+        job._replace(target=replace(TARGET, folds=TARGET.folds[:2])),
+        job._replace(target=replace(TARGET, variant="steps=10")),
+        job._replace(protocol=pathnet),
+        job._replace(protocol=fine_tune, sources=(NEAR,)),
+    ]
+    study.run([*others, job, job])
+    assert len(computed) == 7
+    monkeypatch.setattr(files, "code_digest", lambda *rooms: "changed")
+    study.run([job])
+    assert len(computed) == 8
+
+
+def test_an_outcome_is_of_all_code_that_it_depends_on(tmp_path, monkeypatch):
+    """The whole folder of the engine, and what the study calls: no file can be forgotten."""
+    monkeypatch.setattr(files, "PACKAGE", tmp_path)
+    texts = {"engine/layers.py": "a", "engine/pathnet.py": "b", "plots.py": "c"}
+    texts |= {f"{room}.py": "d" for room in ("metrics", "splits", "tasks", "transfer")}
+    for name, text in texts.items():
+        files.write_text(tmp_path / name, text)
+
+    def digest():
+        files.code_digest.cache_clear()
+        return files.code_digest(*study.ROOMS)
+
+    digests = [digest()]
+    assert digests == [digest()]
+    for name in texts:
+        files.write_text(tmp_path / name, "changed")
+        digests.append(digest())
+    for name in ("engine/new.py", "engine/deeper/new.py"):
+        files.write_text(tmp_path / name, "")
+        digests.append(digest())
+    (tmp_path / "engine/new.py").rename(tmp_path / "engine/other.py")
+    digests.append(digest())
+    files.code_digest.cache_clear()
+    same = 1 + list(texts).index("plots.py")
+    assert digests[same] == digests.pop(same - 1) and len(set(digests)) == len(digests)
+
+
+def test_damaged_outcomes_are_computed_again(computed):
+    """Whichever byte is flipped, cut short, empty or other content: the outcome is the same."""
+    job = Job(from_scratch, replace(TARGET, folds=TARGET.folds[:2]), (), QUICK | {"seeds": (0,)})
+    [outcome] = study.run([job])
+    [path] = kept(files.cache_folder())
+    whole = path.read_bytes()
+    damaged = [b"", whole[:50], whole[: len(whole) // 2], b"no archive", whole[::-1]]
+    for place in np.random.default_rng(0).integers(len(whole), size=10):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        [again] = study.run([job])
+        pd.testing.assert_frame_equal(again.rows, outcome.rows)
+        assert np.array_equal(again.posteriors, outcome.posteriors, equal_nan=True)
+    assert len(computed) > len(damaged) - 3  # a few bytes of an archive tell nothing
+    assert kept(files.cache_folder()) == [path]
 
 
 def test_jobs_side_by_side_give_the_same(tmp_path, monkeypatch):
-    """Outcomes come in the order of the jobs, and do not depend on the number of processes; nor do
-    names.
+    """Outcomes are in the order of the jobs, whatever the number of processes; so are names.
 
-    Of an array above 1 MB, processes get a file: it is found again in memory, and mapped from
-    another file."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "one"))
-    large = TARGET._replace(features=np.tile(TARGET.features, 500))
+    Of an array above 1 MB, processes get a file, and it may lie in memory in another way."""
+    large = replace(TARGET, features=np.tile(TARGET.features, 500))
+    turned = replace(TARGET, features=np.asfortranarray(TARGET.features))
     assert large.features.nbytes > 1_000_000
-    turned = TARGET._replace(
-        features=np.asfortranarray(TARGET.features)
-    )  # lies in another way elsewhere
-    jobs = [(protocol, TARGET, (NEAR,), BRIEF) for protocol in PROTOCOLS]
-    jobs += [(from_scratch, task, (), BRIEF | {"steps": 10}) for task in (large, turned)]
-    alone = list(study.outcomes_of(jobs))
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "two"))
-    together = study.outcomes_of(jobs, n_jobs=2)
-    monkeypatch.setattr(
-        transfer, "_study", None
-    )  # this process computes nothing: it finds what others made
-    for first, second in zip(alone, together, strict=True):
+    jobs = [Job(protocol, TARGET, (NEAR,), QUICK) for protocol in (pathnet, fine_tune)]
+    jobs += [Job(from_scratch, task, (), QUICK) for task in (large, turned)]
+    alone = study.run(jobs)
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "other"))
+    together = study.run(jobs, n_jobs=2)
+    monkeypatch.setattr(transfer, "_learn_all", None)  # here nothing is computed: all are kept
+    for first, second, third in zip(alone, together, study.run(jobs), strict=True):
         pd.testing.assert_frame_equal(first.rows, second.rows)
-    joblib.dump(large.features, tmp_path / "features")
-    mapped = large._replace(features=joblib.load(tmp_path / "features", mmap_mode="r"))
-    assert isinstance(mapped.features, np.memmap)
-    assert (
-        len(list(study.outcomes_of([*jobs, (from_scratch, mapped, (), jobs[-1][-1])])))
-        == len(jobs) + 1
-    )
+        pd.testing.assert_frame_equal(first.rows, third.rows)
 
 
-def test_time_left_is_that_of_missing_jobs(tmp_path, monkeypatch):
-    """The progress bar starts at what is on the disk, so that its pace is that of jobs that are
-    computed.
-    """
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    bars, brief = [], BRIEF | {"steps": 10}
-    monkeypatch.setattr(study, "tqdm", lambda made, **shown: bars.append(shown) or made)
-    jobs = [(protocol, TARGET, (NEAR,), brief) for protocol in PROTOCOLS]
-    list(study.outcomes_of(jobs[:1]))
-    list(study.outcomes_of(jobs))
-    assert [(bar["initial"], bar["total"]) for bar in bars] == [(0, 1), (1, len(jobs))]
+def test_time_left_is_that_of_missing_jobs(monkeypatch):
+    """The bar starts at what is on the disk, so that its pace is that of computed jobs."""
+    bars = []
+    monkeypatch.setattr(study, "tqdm", lambda results, **shown: bars.append(shown) or results)
+    jobs = [Job(protocol, TARGET, (NEAR,), QUICK) for protocol in (from_scratch, fine_tune)]
+    study.run(jobs[:1])
+    study.run(jobs)
+    assert [(bar["initial"], bar["total"]) for bar in bars] == [(0, 1), (1, 2)]
 
 
-SEVERAL = [
-    (pathnet, TARGET, (NEAR,), BRIEF | {"steps": 100, "width": width}) for width in range(4, 10)
-]
+SEVERAL = [Job(pathnet, TARGET, (NEAR,), BRIEF | {"steps": 60, "width": w}) for w in range(4, 10)]
 
 
-def test_a_stopped_study_goes_on(tmp_path, monkeypatch):
-    """Stopped as a notebook is stopped, it ends its processes; what was finished is not computed
-    again.
-    """
+def test_a_stopped_study_goes_on(tmp_path, computed):
+    """Stopped as Jupyter does, it ends its processes; what was finished is not computed again."""
     code = (
         "import signal, test_study as t\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's `&` has it ignored
-        "list(t.study.outcomes_of(t.SEVERAL, n_jobs=2))"
+        "t.study.run(t.SEVERAL, n_jobs=2)"
     )
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    environment = {"PATHEMO_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(paths)}
-    options = dict(env=os.environ | environment, start_new_session=True, stderr=subprocess.PIPE)
+    options = dict(env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
+    options |= dict(start_new_session=True, stderr=subprocess.PIPE)
     process = subprocess.Popen([sys.executable, "-c", code], **options)
-    while not list(tmp_path.rglob("output.pkl")) and process.poll() is None:
+    while not kept(tmp_path) and process.poll() is None:
         time.sleep(0.02)
-    processes = psutil.Process(process.pid).children(recursive=True)
+    children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as Jupyter does
     assert b"KeyboardInterrupt" in process.communicate(timeout=120)[1]
-    finished = len(list(tmp_path.rglob("output.pkl")))
+    finished = len(kept(tmp_path))
     assert 0 < finished < len(SEVERAL)
     gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    while [p for p in processes if p.is_running() and p.status() not in gone]:
+    while [child for child in children if child.is_running() and child.status() not in gone]:
         time.sleep(0.02)
-    assert len(list(tmp_path.rglob("output.pkl"))) == finished
-    computed = []
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    monkeypatch.setattr(transfer, "_study", lambda *a, **k: computed.append(k) or learn(*a, **k))
-    assert len(list(study.outcomes_of(SEVERAL))) == len(SEVERAL) == finished + len(computed)
+    assert len(kept(tmp_path)) == finished
+    assert len(study.run(SEVERAL)) == len(SEVERAL) == finished + len(computed)
 
 
-def test_a_target_has_no_part_in_the_choice_of_its_settings(tmp_path, monkeypatch):
-    """Trials learn and test the other corpora alone, by three seeds; the target learns with what
-    they choose.
+def test_a_loss_that_is_not_finite_is_a_row_that_says_so(computed):
+    """The other jobs go on, and it is not tried again."""
+    wrong = QUICK | {"learning_rate": 1e30, "optimiser": "sgd"}
+    target = replace(TARGET, variant="steps=10")
+    jobs = [Job(pathnet, target, (NEAR,), wrong), Job(from_scratch, TARGET, (), QUICK)]
+    for _ in range(2):
+        failed, good = study.run(jobs)
+        assert failed[1:] == (None,) * 5 and good.rows["value"].notna().all()
+        [row] = check_rows(failed.rows).to_dict("records")
+        names = [row[column] for column in ("protocol", "source", "target", "variant")]
+        assert names == ["pathnet", "near", "target", "steps=10"]
+        assert row["note"].startswith("not run: the loss of replicas [0, 1] on 'near 0' is not")
+    assert len(computed) == 2
 
-    A rate of zero learns nothing and is given up, a worse width is not taken. One setting is tried
-    after the other, those of evolution only where a path evolves."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    seen, outcomes_of = [], study.outcomes_of
-    monkeypatch.setattr(
-        study, "outcomes_of", lambda jobs, **o: seen.extend(jobs) or outcomes_of(jobs, **o)
-    )
-    others = {name: TARGET._replace(name=name) for name in ("one", "two")}
-    tasks = {
-        (task.name, "plain"): task for task in (TARGET, *others.values(), NEAR._replace(folds=()))
-    }
-    space = {"learning_rate": [0.0, 0.01], "width": [8, 1], "population_size": [2, 4]}
-    grid = [(p, "target", ("one",), "plain") for p in (fine_tune, pathnet)]
-    grid += [(from_scratch, "target", (), "plain"), (pathnet, "target", (), "plain")]
-    settings = BRIEF | {"seeds": (5, 6, 7, 8)}
-    chosen, trials = study.choose([*grid, (pathnet, "lost", (), "plain")], tasks, settings, space)
-    for protocol, target, sources, settings in seen:
-        assert target.name in others and settings["seeds"] == (5, 6, 7)
-        assert [source.name for source in sources] in (
-            [],
-            [name for name in others if name != target.name],
-        )
-        assert settings["population_size"] == 2 or protocol is pathnet
-        assert (
-            settings["width"] == 8 or protocol is from_scratch
-        )  # which decides for all how large they are
-    assert list(chosen) == [study.kind(run) for run in grid]
-    assert all((of["learning_rate"], of["width"]) == (0.01, 8) for of in chosen.values())
-    assert trials["protocol"].value_counts().to_dict() == {
-        "fine_tune": 4,
-        "from_scratch": 4,
-        "pathnet": 5,
-        "pathnet_scratch": 5,
-    }
-    reached = [
-        _mean_uar(from_scratch(t, **seen[0][3] | {"learning_rate": 0.01})) for t in others.values()
+
+def test_what_cannot_run_has_a_row_that_says_so(computed):
+    """Jobs whose corpora are not all here name those that are missing, in the order of the jobs."""
+    jobs = [
+        Job(fine_tune, TARGET, (NEAR,), QUICK),
+        Job(fine_tune, TARGET, (ABSENT, NEAR), QUICK),
+        Job(pathnet, replace(ABSENT, inputs="speaker-normalised", modality="hog"), (), QUICK),
     ]
-    row = trials.query("protocol == 'from_scratch' and setting == 'learning_rate'")
-    assert row["development"].item() == pytest.approx(np.mean(reached))
-    rows, outcomes = study.run(grid[:1], tasks, BRIEF, chosen=chosen)
-    known = fine_tune(TARGET, (others["one"],), **BRIEF | chosen["fine_tune", "target", "plain"])
-    assert (outcomes[grid[0]].posteriors == known.posteriors).all()
-    pd.testing.assert_frame_equal(rows, known.rows)
-
-
-def test_without_other_corpora_the_first_values_are_taken(tmp_path, monkeypatch):
-    """Of two corpora none is left to be a source; a protocol that needs none is chosen by the other
-    one.
-    """
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    tasks = {(task.name, "plain"): task for task in (TARGET, TARGET._replace(name="one"))}
-    grid = [(fine_tune, "target", ("one",), "plain"), (from_scratch, "target", (), "plain")]
-    chosen, trials = study.choose(grid, tasks, BRIEF, {"learning_rate": [0.0, 0.01]})
-    assert [of["learning_rate"] for of in chosen.values()] == [0.0, 0.01]
-    assert set(trials["protocol"]) == {"from_scratch"}
-
-
-def _mean_uar(outcome):
-    return outcome.rows.query("metric == 'uar' and speaker != 'all'")["value"].mean()
-
-
-def test_a_study_gives_rows_for_what_cannot_run(tmp_path, monkeypatch):
-    """Runs whose corpora are here have outcomes; the others have a row that names what is
-    missing.
-    """
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    tasks = {(t.name, "plain"): t for t in (TARGET, NEAR)}
-    runs = [
-        (fine_tune, "target", ("near",)),
-        (fine_tune, "target", ("lost",)),
-        (pathnet, "lost", ()),
+    good, *missing = study.run(jobs)
+    assert good.posteriors is not None and len(computed) == 1
+    assert all(outcome[1:] == (None,) * 5 for outcome in missing)
+    rows = check_rows(pd.concat([outcome.rows for outcome in missing]))
+    columns = ["protocol", "source", "target", "modality", "inputs", "note"]
+    note = "not run: lost ({}) not found, see data/README.md"
+    assert rows[columns].to_numpy().tolist() == [
+        ["fine_tune", "lost+near", "target", "speech", "plain", note.format("plain")],
+        [
+            "pathnet_scratch",
+            "",
+            "lost",
+            "hog",
+            "speaker-normalised",
+            note.format("speaker-normalised"),
+        ],
     ]
-    grid = [*((*run, "plain") for run in runs), (fine_tune, "target", ("near",), "hog, plain")]
-    rows, outcomes = study.run(grid, tasks, BRIEF)
-    assert list(outcomes) == grid[:1]
-    missing = rows[rows.note.ne("")]
-    assert missing.protocol.tolist() == ["fine_tune", "pathnet_scratch", "fine_tune"]
-    said = "not run: {} not found, see data/README.md"
-    lost = ["lost (plain)", "lost (plain)", "target, near (hog, plain)"]
-    assert missing.note.tolist() == [said.format(names) for names in lost]
-    assert len(rows) == len(missing) + len(outcomes[grid[0]].rows)
 
 
 def test_sources_are_tried_alone_and_all_in_every_order():
-    """Orders are of corpora that are here, for a target that is; a missing one stands alone, to be
-    named.
-    """
-    tasks = {(name, "plain") for name in "abc"}
-    assert study.sources_for("a", list("abc"), tasks) == [("b",), ("c",), ("b", "c"), ("c", "b")]
-    assert study.sources_for("d", list("abcd"), tasks) == [("a",), ("b",), ("c",)]
-    assert study.sources_for("a", list("ab"), tasks) == [("b",)]
+    """Orders are of corpora that are here, for a target that is; a missing one stands alone."""
+    tasks = {(name, "plain"): replace(TARGET, name=name) for name in "abc"}
+    tasks["d", "plain"] = replace(ABSENT, name="d")
+    singles = [("b",), ("c",), ("d",)]
+    assert study.source_lists("a", "abcd", tasks) == [*singles, ("b", "c"), ("c", "b")]
+    assert study.source_lists("d", "abcd", tasks) == [("a",), ("b",), ("c",)]
+    assert study.source_lists("a", "ab", tasks) == [("b",)]
 
 
-@pytest.mark.parametrize("modality", ["speech", "log-mel"])
-def test_faster_and_slower_copies_are_rows_of_the_same_clips(
-    modality, synthetic_root, tmp_path, monkeypatch
-):
-    """Each speed adds its rows, of its own scale when speakers are normalised; folds are of
-    clips.
-    """
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    index = corpora.load("savee", synthetic_root).groupby("speaker").head(3).reset_index(drop=True)
-    [alone] = study.tasks_of({"savee": index}, modality, ["speaker-normalised"]).values()
-    [both] = study.tasks_of(
-        {"savee": index}, modality, ["speaker-normalised"], speeds=[1.0, 1.1]
-    ).values()
-    n_rows = len(alone.features)
-    assert (both.features[:n_rows] == alone.features).all() and len(both.features) > n_rows
-    assert set(both.clip) == set(both.clip[n_rows:]) == set(range(12)) and len(both.emotion) == 12
-    assert [fold.name for fold in both.folds] == ["DC", "JE", "JK", "KL"]
-    of_first = both.features[n_rows:][both.speaker[both.clip[n_rows:]] == "DC"]
-    assert abs(of_first.mean(0)).max() < 1e-4
+ONE, TWO = (replace(TARGET, name=name) for name in ("one", "two"))
+SETTINGS = QUICK | {"seeds": (5, 6, 7, 8)}
+CHOICES = dict(
+    sizes=[{"width": 1}, {"width": 8, "learning_rate": 0.02}],
+    searches=[{"population_size": 2}, {"population_size": 4}],
+)
 
 
-def test_tasks_of_the_corpora_that_have_the_medium(synthetic_root, tmp_path, monkeypatch):
-    """Each modality gives tasks of its own inputs, for corpora that have its files; frames share a
-    clip.
-    """
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    indexes = {}
-    for name in ("savee", "ravdess"):
-        index = corpora.load(name, synthetic_root)
-        indexes[name] = index.groupby(["speaker", "emotion"]).head(1).reset_index(drop=True)
-    indexes["savee"].loc[:, "audio"] = pd.NA
-    made = study.tasks_of(indexes, "landmarks", ["plain"])
-    assert list(made) == [("ravdess", "landmarks, plain")]
-    assert made["ravdess", "landmarks, plain"].features.shape[1] == len(faces.FUNCTIONALS)
-    few = {"savee": indexes["savee"].groupby("speaker").head(2).reset_index(drop=True)}
-    hog = study.tasks_of(few, "hog", ["plain", "speaker-normalised"], n_frames=2)
-    assert list(hog) == [("savee", "hog, plain"), ("savee", "hog, speaker-normalised")]
-    one = hog["savee", "hog, plain"]
-    assert one.features.shape == (len(one.clip), 1344) and len(one.emotion) == len(few["savee"])
-    crops = study.tasks_of(few, "crops", ["plain"], n_frames=2)["savee", "crops, plain"]
-    assert crops.features.shape == (len(one.clip), 1, 48, 48)
-    with pytest.raises(
-        ValueError, match="'smell': choose one of speech, log-mel, landmarks, hog, crops"
-    ):
-        study.tasks_of(indexes, "smell", ["plain"])
+def all_jobs(target):
+    """Every kind of protocol on one target."""
+    jobs = [Job(protocol, target, (ONE,), SETTINGS) for protocol in (fine_tune, pathnet)]
+    return [
+        *jobs,
+        Job(from_scratch, target, (), SETTINGS),
+        Job(frozen_features, target, (TWO,), SETTINGS),
+    ]
+
+
+def test_a_target_has_no_part_in_the_choice_of_its_settings(monkeypatch):
+    """With noise in its place the others choose the same, by the same scores; no trial has it."""
+    noise = np.random.default_rng(0).standard_normal(TARGET.features.shape, np.float32)
+    emotion = np.random.default_rng(1).permutation(TARGET.emotion)
+    seen, run = [], study.run
+    monkeypatch.setattr(study, "run", lambda jobs, **o: seen.extend(jobs) or run(jobs, **o))
+    chosen, trials = study.choose(all_jobs(TARGET), **CHOICES)
+    others, same_trials = study.choose(
+        all_jobs(replace(TARGET, features=noise, emotion=emotion)), **CHOICES
+    )
+    pd.testing.assert_frame_equal(trials, same_trials)
+    assert [job.settings for job in chosen] == [job.settings for job in others]
+    assert [job.target for job in chosen] == [TARGET] * 4
+    for job in seen:
+        assert {job.target.name, job.source} in ({"one", ""}, {"two", ""}, {"one", "two"})
+        assert job.settings["seeds"] == (5, 6, 7)  # the first three
+
+
+def test_sizes_are_chosen_once_and_searches_for_paths_that_evolve(monkeypatch):
+    """From scratch decides the size of all protocols, each PathNet its search, by mean UAR."""
+    chosen, trials = study.choose(all_jobs(TARGET), **CHOICES)
+    assert all(job.settings["width"] in (1, 8) for job in chosen)
+    assert len({(job.settings["width"], job.settings.get("learning_rate")) for job in chosen}) == 1
+    assert all(job.settings["seeds"] == (5, 6, 7, 8) for job in chosen)
+    assert trials["protocol"].tolist() == ["from_scratch"] * 2 + ["pathnet"] * 2
+    texts = ["width=1", "width=8, learning_rate=0.02", "population_size=2", "population_size=4"]
+    assert trials["candidate"].tolist() == texts
+    assert trials.groupby("protocol")["chosen"].sum().eq(1).all()
+    for part in (trials[:2], trials[2:]):
+        assert part["development"].idxmax() == part["chosen"].idxmax()
+    candidate, uar = CHOICES["sizes"][1], []
+    for other in (ONE, TWO):
+        rows = from_scratch(other, **SETTINGS | candidate | {"seeds": (5, 6, 7)}).rows
+        uar.append(rows.query("metric == 'uar' and speaker != 'all'")["value"].mean())
+    assert trials["development"][1] == pytest.approx(np.mean(uar))
+    [evolving] = [job for job in chosen if job.protocol is pathnet]
+    assert evolving.settings["population_size"] == [2, 4][trials["chosen"][2:].argmax()]
+    assert {job.settings["population_size"] for job in chosen if job is not evolving} == {4}
+
+
+def test_without_other_corpora_the_first_candidates_are_taken():
+    """Of two corpora none is left to be a source; what needs none is chosen by the other one."""
+    jobs = [Job(pathnet, TARGET, (ONE,), QUICK), Job(pathnet, TARGET, (), QUICK)]
+    sizes = [{"learning_rate": 0.0}, {"learning_rate": 0.02}]
+    chosen, trials = study.choose(jobs, sizes=sizes, searches=CHOICES["searches"])
+    assert [job.settings["learning_rate"] for job in chosen] == [0.02, 0.02]
+    assert set(trials["protocol"]) == {"from_scratch", "pathnet_scratch"}
+    assert chosen[0].settings["population_size"] == 2
+    [alone], trials = study.choose(jobs[1:], sizes=sizes, searches=CHOICES["searches"])
+    assert (alone.settings["learning_rate"], alone.settings["population_size"]) == (0.0, 2)
+    assert trials.empty

@@ -1,6 +1,7 @@
-"""The protocols: one signature, equal budgets, no test speaker in training."""
+"""The protocols: one signature, equal budgets, no test speaker in training, one fact a column."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,93 +9,137 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from pathemo import transfer
-from pathemo.metrics import ROW_COLUMNS
-from pathemo.pathnet import PathNet
+from pathemo.engine import PathNet
+from pathemo.metrics import ROW_COLUMNS, check_rows, not_run_rows
 from pathemo.splits import leave_one_speaker_out
-from pathemo.tasks import Task
-from pathemo.transfer import fine_tune, from_scratch, frozen_features, pathnet
+from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
 
 PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
-BRIEF = dict(
-    seeds=(0, 1), steps=40, minibatches=5, population_size=4, n_modules=5, n_active=2, width=8
-)
+OTHERS = [transfer.from_scratch_wide, transfer.from_scratch_long, transfer.zero_shot]
+OTHERS += [transfer.fine_tune_shared, transfer.pathnet_shared]
+BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4)
+BRIEF |= dict(n_modules=5, n_active=2, width=8)
 
 
 def task(name, seed, n_speakers=3, emotions=("anger", "fear", "joy"), direction_seed=0):
-    """Clips of speakers that differ by an offset; emotions lie along directions that tasks
-    share.
-    """
+    """Clips of speakers; emotions lie along directions that tasks share."""
     generator = np.random.default_rng(seed)
     directions = np.random.default_rng(direction_seed).standard_normal((len(emotions), 12)) * 1.5
     emotion = np.tile(np.repeat(np.arange(len(emotions)), 6), n_speakers)
     speaker = np.repeat([f"{name}{s}" for s in range(n_speakers)], 6 * len(emotions))
     features = generator.standard_normal((len(emotion), 12)) + directions[emotion]
-    folds = leave_one_speaker_out(pd.DataFrame({"speaker": speaker}))
-    return Task(
-        name,
-        features.astype(np.float32),
-        np.array(emotions)[emotion],
-        speaker,
-        folds,
-        "synthetic-0",
-    )
+    folds = tuple(leave_one_speaker_out(pd.DataFrame({"speaker": speaker})))
+    emotion = np.array(emotions)[emotion]
+    return Task(name, features.astype(np.float32), emotion, speaker, folds, "synthetic-0")
 
 
 TARGET, NEAR, FAR = task("target", 1), task("near", 2), task("far", 3, 2, ("anger", "calm"))
 
 
-def run(protocol, target=TARGET, sources=(NEAR,), **options):
-    return protocol(target, sources, **{**BRIEF, **options})
+def run(protocol, target=TARGET, sources=(NEAR,), **settings):
+    return protocol(target, sources, **BRIEF | settings)
+
+
+def watch_training(monkeypatch, before=lambda *args, **options: None):
+    """List of what each call of PathNet.train had: dicts of task, net, paths, examples, steps."""
+    calls, train = [], PathNet.train
+
+    def watching(net, task, paths, examples, **options):
+        before(net, task, paths, examples)
+        calls.append(dict(net=net, task=task, paths=paths, examples=examples, **options))
+        return train(net, task, paths, examples, **options)
+
+    monkeypatch.setattr(PathNet, "train", watching)
+    return calls
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_rows_are_complete(protocol):
-    """A row for each seed, test speaker and metric, and pooled ones; all columns, the sources in
-    order.
-    """
+    """A row for each seed, test speaker and metric, and pooled ones; the sources in order."""
     outcome = run(protocol, sources=(FAR, NEAR))
-    rows = outcome.rows
-    assert tuple(rows.columns) == ROW_COLUMNS
+    rows = check_rows(outcome.rows)
+    assert tuple(outcome.rows.columns) == ROW_COLUMNS
     speakers = rows[rows.metric.eq("uar") & rows.speaker.ne("all")]
     assert len(speakers) == 2 * 3 and speakers.n.eq(18).all()
+    assert rows[rows.speaker.eq("all")].n.eq(54).all()
     assert set(rows.source) == ({""} if protocol is from_scratch else {"far+near"})
     assert set(rows.protocol) == {protocol.__name__}
     assert outcome.posteriors.shape == (2, 54, 3)
     np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
 
 
+WORDS = {
+    "protocol": r"[a-z]+(_[a-z]+)*",
+    "source": r"([a-z]+([+&][a-z]+)*)?",
+    "target": r"[a-z]+",
+    "modality": r"speech|log-mel|landmarks|hog|crops|speech\+landmarks",
+    "inputs": "plain|speaker-normalised",
+    "variant": r"|[a-z_]+(=[\w.]+)?",
+    "draw": r"\d+",
+    "corpus_version": r"[\w.-]+",
+    "fold": r"[a-z]+\d?|[a-z]+(&[a-z]+)*",
+    "speaker": r"[a-z]+\d?",
+    "seed": r"\d+",
+    "metric": "uar|accuracy",
+    "note": "|not run: .*",
+}
+
+
+def all_kinds_of_rows():
+    """Rows of every protocol, and of every kind of task, on tiny tasks."""
+    brief = dict(steps=10, seeds=(0,), n_modules=8)
+    groups = transfer.groups("own", index_of(task("own", 4, 6)), task("own", 4, 6).features, 3)
+    few, both = transfer.with_few_speakers(TARGET, 1, draw=2), transfer.pooled([NEAR, FAR])
+    normalised = replace(TARGET, inputs="speaker-normalised", modality="speech+landmarks")
+    outcomes = [run(protocol, sources=(FAR, NEAR), **brief) for protocol in PROTOCOLS + OTHERS]
+    outcomes += [run(pathnet, sources=(), **brief), run(fine_tune, few, (both,), **brief)]
+    outcomes += [run(pathnet, group, groups[:1], **brief) for group in groups[1:]]
+    outcomes += [run(transfer.zero_shot, normalised, (FAR,), **brief)]
+    outcomes += [transfer.baseline(TARGET, model=GaussianNB(), protocol="bayes")]
+    memory = [outcome.memory for outcome in outcomes if outcome.memory is not None]
+    missing = not_run_rows("far not found", protocol="pathnet", source="far+near", **few.key())
+    return [outcome.rows for outcome in outcomes], memory, missing
+
+
+def test_no_column_holds_two_facts():
+    """Each has words of its own alone, of every protocol; together no two rows are the same."""
+    rows, memory, missing = all_kinds_of_rows()
+    for table in [*rows, *memory]:
+        for column, words in WORDS.items():
+            assert table[column].astype(str).str.fullmatch(words).all(), table[column].unique()
+        assert table["value"].between(0, 1).all()
+    missing = missing.astype(str).loc[0]
+    known = ("protocol", "source", "target", "modality", "inputs", "variant", "draw", "note")
+    assert missing[list(known)].tolist() == (
+        ["pathnet", "far+near", "target", "speech", "plain", "training_speakers=1", "2"]
+        + ["not run: far not found"]
+    )
+    every = check_rows(pd.concat([*rows, *memory]))
+    variants = ["", "after_target", "before_target", "groups=3"]
+    assert sorted(set(every["variant"])) == [*variants, "shared_emotions", "training_speakers=1"]
+    assert set(every.query("variant == 'groups=3'")["draw"]) == {2, 3}
+    assert set(every.query("variant == 'training_speakers=1'")["draw"]) == {2}
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_budget_is_the_same_for_all(protocol, monkeypatch):
     """Each protocol spends `steps` on each source and on the target, on paths of the same size."""
-    spent = []
-    train = PathNet.train
-
-    def counting(net, task, paths, examples, *, steps, **options):
-        spent.append((task, steps, net.parameters_on_path()))
-        return train(net, task, paths, examples, steps=steps, **options)
-
-    monkeypatch.setattr(PathNet, "train", counting)
+    calls = watch_training(monkeypatch)
     run(protocol, sources=(NEAR, FAR))
-    tasks = ["target"] if protocol is from_scratch else ["near", "far", "target"]
-    assert {name: sum(s for t, s, _ in spent if t == name) for name in tasks} == dict.fromkeys(
-        tasks, 40
-    )
-    assert {t for t, *_ in spent} == set(tasks)
-    assert len({size for *_, size in spent}) == 1
+    tasks = ["target 0"] if protocol is from_scratch else ["near 0", "far 1", "target 2"]
+    spent = pd.Series([call["steps"] for call in calls], [call["task"] for call in calls])
+    assert spent.groupby(level=0).sum().to_dict() == dict.fromkeys(tasks, 40)
+    assert len({call["net"].parameters_on_path() for call in calls}) == 1
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_test_speaker_leaves_no_trace_in_its_fold(protocol):
-    """Other features and emotions of test clips change no prediction for the clips that stayed the
-    same.
-    """
+    """Other features and emotions of test clips change no prediction for those that stayed."""
     fold = TARGET.folds[0]
-    other = TARGET._replace(
-        features=TARGET.features.copy(), emotion=TARGET.emotion.copy(), folds=[fold]
-    )
-    other.features[fold.test[1:]] = 1e3
-    other.emotion[fold.test[1:]] = "anger"
-    same = TARGET._replace(folds=[fold])
+    features, emotion = TARGET.features.copy(), TARGET.emotion.copy()
+    features[fold.test[1:]], emotion[fold.test[1:]] = 1e3, "anger"
+    same = replace(TARGET, folds=(fold,))
+    other = replace(same, features=features, emotion=emotion)
     first, second = (run(protocol, target=t).posteriors[:, fold.test[0]] for t in (same, other))
     assert (first == second).all()
 
@@ -111,32 +156,20 @@ def test_same_seed_same_rows(protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocols_learn(protocol):
     """On clearly separated emotions every protocol is far above chance."""
-    rows = run(protocol, steps=400, learning_rate=0.01).rows
+    rows = run(protocol, steps=200, learning_rate=0.02).rows
     assert rows[rows.metric.eq("uar")].value.mean() > 0.75
 
 
 def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
     """While the target is learned, what the sources froze stays as it was, to the bit."""
-    nets = {}
-    train = PathNet.train
-
-    def watching(net, name, *rest, **options):
-        nets[name] = net
-        return train(net, name, *rest, **options)
-
-    monkeypatch.setattr(PathNet, "train", watching)
+    calls = watch_training(monkeypatch)
     frozen = run(pathnet).frozen
-    assert (
-        frozen.shape == (2, 3, 3, 5)
-        and (frozen.sum(3) == 2).all()
-        and (frozen == frozen[:, :1]).all()
-    )
-    frozen = frozen[:, 0]
-    for layer, (learned, now) in enumerate(
-        zip(nets["near"].layers, nets["target"].layers, strict=True)
-    ):
+    assert frozen.shape == (2, 3, 3, 5)
+    assert (frozen.sum(3) == 2).all() and (frozen == frozen[:, :1]).all()
+    of_source, of_target = calls[0]["net"], calls[-1]["net"]
+    for layer, (learned, now) in enumerate(zip(of_source.layers, of_target.layers, strict=True)):
         for replica in range(6):
-            kept = frozen[replica // 3, layer]
+            kept = frozen[replica // 3, 0, layer]
             assert (now[replica, kept] == learned[replica // 3, kept]).all()
             assert (now[replica, ~kept] != learned[replica // 3, ~kept]).any()
 
@@ -154,25 +187,15 @@ def test_without_sources_pathnet_is_named_so():
     assert set(run(pathnet, sources=()).rows.protocol) == {"pathnet_scratch"}
 
 
-@pytest.mark.parametrize("fitness", ["train", "dev"])
-def test_the_best_path_is_trained_on_within_the_budget(fitness, monkeypatch):
-    """A share of the steps goes to the best path, on all training rows; the budget stays what it
-    was.
-    """
-    spent = []
-    train = PathNet.train
-
-    def counting(net, task, paths, examples, *, steps, **options):
-        spent.append((task, steps, paths.copy(), examples.rows))
-        return train(net, task, paths, examples, steps=steps, **options)
-
-    monkeypatch.setattr(PathNet, "train", counting)
-    outcome = run(pathnet, final_share=0.5, fitness=fitness)
-    assert sum(steps for task, steps, *_ in spent if task == "target") == 40
-    task, steps, paths, rows = spent[-1]
-    assert (task, steps) == ("target", 20)
-    assert (paths.reshape(outcome.paths.shape) == outcome.paths).all()
-    assert all((own == fold.train).all() for own, fold in zip(rows, TARGET.folds * 2, strict=True))
+def test_the_best_path_is_trained_on_within_the_budget(monkeypatch):
+    """A share of the steps goes to the best path; the budget stays what it was."""
+    calls = watch_training(monkeypatch)
+    outcome = run(pathnet, final_share=0.5)
+    assert sum(call["steps"] for call in calls if call["task"] == "target 1") == 40
+    assert (calls[-1]["task"], calls[-1]["steps"]) == ("target 1", 20)
+    assert (calls[-1]["paths"].reshape(outcome.paths.shape) == outcome.paths).all()
+    rows = zip(calls[-1]["examples"].rows, TARGET.folds * 2, strict=True)
+    assert all((own == fold.train).all() for own, fold in rows)
 
 
 def test_a_budget_that_evolution_cannot_spend_is_refused():
@@ -183,14 +206,15 @@ def test_a_budget_that_evolution_cannot_spend_is_refused():
 
 def test_one_signature():
     """All protocols take (target, sources, **settings)."""
-    for protocol in PROTOCOLS:
-        assert list(inspect.signature(protocol).parameters) == ["target", "sources", "settings"]
+    for protocol in PROTOCOLS + OTHERS:
+        names = list(inspect.signature(protocol).parameters)
+        assert names[:2] == ["target", "sources"] and names[-1] == "settings"
 
 
 def test_a_target_without_folds_is_refused():
     """The error names the target."""
     with pytest.raises(ValueError, match="target target has no folds"):
-        run(from_scratch, target=TARGET._replace(folds=()))
+        run(from_scratch, target=replace(TARGET, folds=()))
 
 
 def index_of(task):
@@ -201,38 +225,14 @@ def index_of(task):
     return index
 
 
-def test_a_task_scales_each_speaker_only_under_its_name():
-    """Plain inputs are the features; speaker-normalised ones have mean 0 within each speaker, and
-    say so.
-    """
-    plain = transfer.task("target", index_of(TARGET), TARGET.features)
-    assert (plain.features == TARGET.features).all()
-    assert plain.version == "synthetic-1"
-    assert len(plain.folds) == 3
-    normalised = transfer.task(
-        "target", index_of(TARGET), TARGET.features, inputs="speaker-normalised"
-    )
-    assert np.abs(normalised.features[TARGET.speaker == "target1"].mean(0)).max() < 1e-5
-    assert set(run(from_scratch, target=normalised).rows.inputs) == {"speaker-normalised"}
-    with pytest.raises(ValueError, match="'plain' or 'speaker-normalised'"):
-        transfer.task("target", index_of(TARGET), TARGET.features, inputs="z-scored")
-
-
-def test_a_corpus_without_speakers_is_a_source_only():
-    """It gets no folds, so that as a target it is refused."""
-    index = index_of(TARGET)
-    index["speaker"] = pd.NA
-    source = transfer.task("crowd", index, TARGET.features)
-    assert source.folds == ()
-    assert len(run(fine_tune, sources=(source,)).rows)
-    with pytest.raises(ValueError, match="crowd has no folds"):
-        run(from_scratch, target=source)
+def test_a_replica_that_is_not_finite_ends_the_protocol():
+    """The error names the replicas and the task."""
+    with pytest.raises(FloatingPointError, match=r"replicas \[0, 1, 2, 3, 4, 5\] on 'target 0'"):
+        run(from_scratch, learning_rate=1e30, optimiser="sgd")
 
 
 def test_baseline_is_the_classifier_on_the_folds():
-    """Its rows are what the classifier gives when it is fitted by hand, under the name asked
-    for.
-    """
+    """Its rows are what the classifier gives when fitted by hand, under the name asked for."""
     outcome = transfer.baseline(TARGET, model=GaussianNB(), protocol="bayes")
     fold = TARGET.folds[1]
     by_hand = GaussianNB().fit(TARGET.features[fold.train], TARGET.emotion[fold.train])
@@ -242,202 +242,148 @@ def test_baseline_is_the_classifier_on_the_folds():
     assert row.protocol.item() == "bayes"
 
 
+def test_scores_are_of_the_posteriors_by_hand():
+    """Of three speakers' clips, one seed has all right and one the first speaker's all wrong."""
+    right = (TARGET.emotion[:, None] == TARGET.emotions).astype(float)
+    posteriors = np.stack([right, right])
+    posteriors[1, TARGET.folds[0].test] = np.roll(right[TARGET.folds[0].test], 1, axis=1)
+    rows = transfer.score(TARGET, posteriors, (3, 5), protocol="any", source="near")
+    assert len(rows) == 2 * 2 * (3 + 1) and set(rows["source"]) == {"near"}
+    wrong = rows[rows["value"].ne(1)]
+    assert wrong.groupby("speaker")["value"].unique().map(list).to_dict() == {
+        "all": [pytest.approx(2 / 3)],
+        "target0": [0.0],
+    }
+    assert wrong["seed"].eq(5).all() and set(wrong["fold"]) == {"all", TARGET.folds[0].name}
+
+
+def by_source(memory):
+    """UAR of a memory, a row a source and seed, before and after the target."""
+    assert tuple(memory.columns) == ROW_COLUMNS and memory["speaker"].eq("all").all()
+    memory = check_rows(memory).query("metric == 'uar'")
+    return memory.pivot(index=["fold", "seed"], columns="variant", values="value")
+
+
 def test_what_was_frozen_is_remembered_to_the_bit_and_what_was_tuned_is_not():
-    """Before and after the target PathNet recognises its sources alike; fine-tuning has lost some
-    of both.
-    """
+    """PathNet recognises its sources alike before and after; fine-tuning has lost some of both."""
     for protocol in (pathnet, frozen_features, fine_tune):
-        memory = run(protocol, sources=(FAR, NEAR), steps=200, learning_rate=0.01).memory
-        assert (
-            tuple(memory.columns) == ROW_COLUMNS
-            and memory["fold"].eq("target0+target1+target2").all()
-        )
-        values = memory.query("metric == 'uar'").pivot(
-            index=["speaker", "seed"], columns="protocol", values="value"
-        )
-        assert sorted(values.index) == [
-            (f"all of {name}", s) for name in ("far", "near") for s in (0, 1)
-        ]
-        before, after = (
-            values[f"{protocol.__name__}, {at} the target"] for at in ("before", "after")
-        )
+        memory = run(protocol, sources=(FAR, NEAR), steps=100, learning_rate=0.02).memory
+        values = by_source(memory)
+        assert set(memory["source"]) == {"far+near"}
+        assert list(values.index) == [(name, seed) for name in ("far", "near") for seed in (0, 1)]
+        before, after = values["before_target"], values["after_target"]
         assert before.gt(0.8).all()
         assert (after < before).all() if protocol is fine_tune else (after == before).all()
     assert run(from_scratch).memory is None
 
 
+@pytest.mark.parametrize("protocol", [pathnet, fine_tune])
+def test_a_task_named_like_its_source_keeps_both_heads(protocol):
+    """Of two groups of one corpus, memory and posteriors are those under other names."""
+    first, second = (run(protocol, sources=(s,)) for s in (FAR, replace(FAR, name="target")))
+    assert (by_source(first.memory).to_numpy() == by_source(second.memory).to_numpy()).all()
+    assert (first.posteriors == second.posteriors).all()
+
+
 def test_a_shared_head_starts_with_what_sources_know(monkeypatch):
-    """Weights of emotions that a source has are those of the latest that has them; others are
-    drawn.
-    """
+    """Weights of shared emotions are those of the latest that has them; others are drawn."""
     heads = {}
-    train = PathNet.train
 
-    def watching(net, name, *rest, **options):
-        heads[name] = net.heads[name].clone()
-        trained = train(net, name, *rest, **options)
-        heads[f"{name} after"] = net.heads[name].clone()
-        return trained
+    def watching(net, name, *_):
+        heads.setdefault(name, net.heads[name].clone())
+        heads["net"] = net
 
-    monkeypatch.setattr(PathNet, "train", watching)
+    watch_training(monkeypatch, watching)
     run(fine_tune, sources=(NEAR, FAR), head="shared")
-    far, target = heads["far"], heads["target"]
-    assert (far[:, 0] == heads["near after"][:, 0]).all()  # anger, which near has
-    assert (target[::3, 0] == heads["far after"][:, 0]).all()  # anger of far, the later one
-    assert (target[::3, 1:] == heads["near after"][:, 1:]).all()  # fear and joy, which far lacks
+    near, far = (heads["net"].heads[name] for name in ("near 0", "far 1"))  # once a fold
+    target = heads["target 2"]
+    assert (heads["far 1"][:, 0] == near[::3, 0]).all()  # anger, which near has
+    assert (target[:, 0] == far[:, 0]).all()  # anger of far, the later one
+    assert (target[:, 1:] == near[:, 1:]).all()  # fear and joy, which far lacks
     heads.clear()
     run(fine_tune, sources=(NEAR, FAR))
-    assert not (heads["target"][::3, 0] == heads["far after"][:, 0]).any()
-    with pytest.raises(ValueError, match="head = 'old': choose 'new' or 'shared'"):
+    assert not (heads["target 2"][:, 0] == heads["net"].heads["far 1"][:, 0]).any()
+    with pytest.raises(
+        ValueError, match="head = 'old': choose 'new' or 'shared'|one of new, shared"
+    ):
         run(fine_tune, head="old")
 
 
 def test_a_target_begins_as_what_its_source_taught(monkeypatch):
-    """With the path forced, the head shared and fresh modules silent, posteriors are first the
-    source's.
-    """
-    train, at_first = PathNet.train, []
+    """Path forced, head shared, fresh modules silent: posteriors are first the source's."""
+    at_first = []
 
-    def watching(net, name, paths, examples, **options):
-        if name == "target" and not at_first:
+    def watching(net, name, paths, examples):
+        if name == "target 1" and not at_first:
             frozen = paths[:, :, : BRIEF["n_active"]]
-            at_first.extend(
-                net.predict(*of, examples) for of in (("near", frozen), ("target", paths))
-            )
-        return train(net, name, paths, examples, **options)
+            pairs = (("near 0", frozen), ("target 1", paths))
+            at_first.extend(net.predict(*pair, examples) for pair in pairs)
 
-    monkeypatch.setattr(PathNet, "train", watching)
+    watch_training(monkeypatch, watching)
     run(pathnet, frozen_path="forced", head="shared", fresh=0.0)
     for of_source, of_target in zip(*at_first, strict=True):
         np.testing.assert_allclose(of_source, of_target, atol=1e-6)
 
 
 def test_zero_shot_sees_no_label_of_the_target():
-    """Other emotions of the training clips change nothing, and clips of other emotions are not
-    tested.
-    """
+    """Other emotions of training clips change nothing; clips of other emotions are not tested."""
     target = task("target", 1, emotions=("anger", "fear", "joy", "zest"), direction_seed=5)
-    source = task("near", 2, emotions=("anger", "fear", "joy"), direction_seed=5)
-    outcome = run(
-        transfer.zero_shot, target=target, sources=(source,), steps=200, learning_rate=0.01
-    )
-    assert set(outcome.rows["inputs"]) == {"plain, shared emotions"}
+    sources = (task("near", 2, emotions=("anger", "fear", "joy"), direction_seed=5),)
+    brief = dict(sources=sources, steps=200, learning_rate=0.01)
+    outcome = run(transfer.zero_shot, target, **brief)
+    assert set(outcome.rows["variant"]) == {"shared_emotions"}
     assert set(outcome.rows["source"]) == {"near"}
     assert outcome.rows.query("speaker == 'all'")["n"].eq(54).all()
+    assert outcome.rows.query("speaker == 'all' and metric == 'uar'")["value"].gt(0.5).all()
     fold, known = target.folds[0], np.flatnonzero(target.emotion != "zest")
-    learned = np.intersect1d(fold.train, known)
-    other = target._replace(emotion=target.emotion.copy(), folds=(fold,))
-    other.emotion[learned] = np.roll(target.emotion[learned], 1)
-    other = run(transfer.zero_shot, target=other, sources=(source,), steps=200, learning_rate=0.01)
+    learned, emotion = np.intersect1d(fold.train, known), target.emotion.copy()
+    emotion[learned] = np.roll(target.emotion[learned], 1)
+    other = run(transfer.zero_shot, replace(target, emotion=emotion, folds=(fold,)), **brief)
     tested = np.isin(known, fold.test)
-    np.testing.assert_allclose(
-        *(o.posteriors[:, tested] for o in (outcome, other)), rtol=1e-3, atol=1e-6
-    )
+    first, second = (o.posteriors[:, tested] for o in (outcome, other))
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-6)
 
 
 def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
-    """One has all M modules on its path, the other the steps of all tasks; rows carry the sources'
-    names.
-    """
-    spent = []
-    train = PathNet.train
-
-    def counting(net, name, paths, *rest, steps, **options):
-        spent.append((paths.shape[2], steps))
-        return train(net, name, paths, *rest, steps=steps, **options)
-
-    monkeypatch.setattr(PathNet, "train", counting)
+    """One has all M modules on its path; the other the steps of all tasks, and their names."""
+    calls = watch_training(monkeypatch)
     wide = run(transfer.from_scratch_wide, sources=(NEAR, FAR)).rows
     long = run(transfer.from_scratch_long, sources=(NEAR, FAR)).rows
-    assert spent == [(5, 40), (2, 120)]
+    assert [(call["paths"].shape[2], call["steps"]) for call in calls] == [(5, 40), (2, 120)]
     assert set(wide["protocol"]) == {"from_scratch_wide"} and set(wide["source"]) == {""}
     assert set(long["protocol"]) == {"from_scratch_long"} and set(long["source"]) == {"near+far"}
 
 
-def test_sources_are_pooled_into_one():
-    """All their clips, in order, over all their emotions; speakers of the same name stay two."""
-    both = transfer.pooled([NEAR, FAR])
-    assert both.name == "near&far" and both.emotions.tolist() == ["anger", "calm", "fear", "joy"]
-    assert len(both.emotion) == len(NEAR.emotion) + len(FAR.emotion)
-    assert both.speaker[0] == "near near0" and both.speaker[-1] == "far far1"
-    assert (both.features[both.rows([len(NEAR.emotion)])] == FAR.features[0]).all()
-    assert len(run(fine_tune, sources=(both,)).rows)
+def test_presets_are_their_settings():
+    """The shared protocols are fine-tuning and PathNet with a shared head, and a forced path."""
+    fine_tuned = run(transfer.fine_tune_shared).posteriors
+    assert (fine_tuned == run(fine_tune, head="shared").posteriors).all()
+    kept = run(transfer.pathnet_shared).posteriors
+    assert (kept == run(pathnet, head="shared", frozen_path="forced", fresh=0.03).posteriors).all()
 
 
-@pytest.mark.parametrize("frozen_path", ["free", "seeded", "forced"])
+@pytest.mark.parametrize("frozen_path", ["free", "forced"])
 def test_what_becomes_of_the_frozen_path(frozen_path, monkeypatch):
-    """It is free to be used, or in the first population, or on every path beside the modules that
-    evolve.
-    """
-    found = {}
-    evolve = transfer.evolve
+    """It is free to be used, or on every path beside the modules that evolve."""
+    evolutions, evolve = {}, transfer.evolve
 
     def watching(net, name, *rest, **options):
-        found[name] = evolve(net, name, *rest, **options)
-        return found[name]
+        evolutions[name] = evolve(net, name, *rest, **options)
+        return evolutions[name]
 
     monkeypatch.setattr(transfer, "evolve", watching)
     outcome = run(pathnet, sources=(NEAR, FAR), frozen_path=frozen_path, n_modules=8)
-    near, far, target = (found[name].populations for name in ("near", "far", "target"))
-    first = [target[0, :, place] for place in (0, 1)]
-    best = [found[name].best.repeat(3, axis=0) for name in ("near", "far")]
-    seeded = [np.array_equal(*pair) for pair in zip(first, best, strict=True)]
-    if frozen_path == "seeded":
-        assert seeded == [True, True]
-    elif frozen_path == "forced":
-        assert far.shape[-1] == 4 and target.shape[-1] == 6
-        assert (target[..., :4] == best[1][None, :, None]).all()
-        assert (far[..., :2] == found["near"].best[None, :, None]).all()
+    near, far, target = (evolutions[name] for name in ("near 0", "far 1", "target 2"))
+    if frozen_path == "forced":
+        assert far.best.shape[-1] == 4 and target.best.shape[-1] == 6
+        assert (target.populations[..., :4] == far.best.repeat(3, axis=0)[None, :, None]).all()
+        assert (far.populations[..., :2] == near.best[None, :, None]).all()
         assert outcome.paths.shape == (2, 3, 3, 6)
     else:
-        assert seeded != [True, True] and target.shape[-1] == near.shape[-1]
-    with pytest.raises(ValueError, match="choose 'free', 'seeded' or 'forced'"):
+        assert target.best.shape[-1] == far.best.shape[-1] == near.best.shape[-1] == 2
+        assert (outcome.frozen.sum(3) > 2).any()
+    with pytest.raises(ValueError, match="frozen_path = 'loose': choose one of free, forced"):
         run(pathnet, frozen_path="loose")
-
-
-def test_development_speakers_decide_and_train_nothing(monkeypatch):
-    """With fitness "dev", training speakers are held out, and none of their clips is trained on."""
-    seen = []
-    evolve = transfer.evolve
-
-    def watching(net, name, examples, **options):
-        seen.append((name, examples.rows, options["development"]))
-        return evolve(net, name, examples, **options)
-
-    monkeypatch.setattr(transfer, "evolve", watching)
-    run(pathnet, fitness="dev")
-    for name, rows, development in seen:
-        speakers = TARGET.speaker if name == "target" else NEAR.speaker
-        folds = TARGET.folds * 2 if name == "target" else [None] * 2
-        for trained, held_out, fold in zip(rows, development, folds, strict=True):
-            assert not set(speakers[trained]) & set(speakers[held_out])
-            whole = np.arange(len(speakers)) if fold is None else fold.train
-            assert sorted([*trained, *held_out]) == sorted(whole)
-
-
-def test_a_fold_without_posteriors_has_no_score():
-    """It gets a row that says why, and its seed no pooled score; other folds and seeds keep
-    theirs.
-    """
-    n, emotions = len(TARGET.emotion), TARGET.emotions
-    posteriors = np.tile(TARGET.emotion[:, None] == emotions, (2, 1, 1)).astype(float)
-    whole = transfer.score(TARGET, posteriors, (3, 5), protocol="any")
-    assert whole["value"].eq(1).all() and len(whole) == 2 * 2 * (3 + 1)
-    posteriors[1, TARGET.folds[0].test[0]] = np.nan
-    rows = transfer.score(TARGET, posteriors, (3, 5), protocol="any")
-    missing = rows[rows["value"].isna()]
-    assert missing[["fold", "seed"]].to_numpy().tolist() == [[TARGET.folds[0].name, 5]]
-    scored = rows[rows["seed"].eq(5) & rows["value"].notna()]
-    assert set(scored["fold"]) == {fold.name for fold in TARGET.folds[1:]}
-    assert rows[rows["seed"].eq(3)]["n"].sum() == 2 * 2 * n
-
-
-def test_a_stopped_replica_is_named_in_the_rows():
-    """Its fold has a row that says so, and no score."""
-    with pytest.warns(UserWarning, match="stopped"):
-        rows = run(from_scratch, learning_rate=1e30, optimiser="sgd").rows
-    assert rows["note"].eq("not run: the loss was not finite").all() and rows["value"].isna().all()
-    assert rows["fold"].tolist() == [f.name for f in TARGET.folds] * 2
 
 
 def framed(task, seed=0):
@@ -446,77 +392,14 @@ def framed(task, seed=0):
     n_frames = generator.integers(2, 4, len(task.emotion))
     clip = generator.permutation(np.repeat(np.arange(len(task.emotion)), n_frames))
     noise = generator.standard_normal((len(clip), 12), dtype=np.float32)
-    return task._replace(features=(task.features[clip] + noise).reshape(-1, 1, 3, 4), clip=clip)
+    return replace(task, features=(task.features[clip] + noise).reshape(-1, 1, 3, 4), clip=clip)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_frames_decide_together(protocol):
-    """On images, several a clip, each protocol scores clips, by the mean posterior of their
-    frames.
-    """
-    target = framed(TARGET)
-    outcome = run(protocol, target=target, sources=(framed(NEAR),), n_layers=2, steps=100)
+    """On images, several a clip, clips are scored, by the mean posterior of their frames."""
+    target, sources = framed(TARGET), (framed(NEAR),)
+    outcome = run(protocol, target=target, sources=sources, n_layers=2, steps=20)
     assert outcome.posteriors.shape == (2, 54, 3)
     np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
     assert outcome.rows.query("speaker != 'all' and metric == 'uar'")["n"].eq(18).all()
-
-
-def test_posteriors_of_clips_are_means_over_their_frames():
-    """By hand, for clips asked for in any order; the frames of other clips do not count."""
-    target = TARGET._replace(clip=np.array([1, 0, 1, 2]))
-    assert target.rows([2, 1]).tolist() == [0, 2, 3]
-    of_rows = np.array([[0.25, 0.75], [0.75, 0.25], [1, 0]])
-    assert target.of_clips(of_rows, [2, 1]).tolist() == [[1, 0], [0.5, 0.5]]
-
-
-def test_a_task_of_crops_has_the_clips_that_have_any():
-    """Clips without a face are in no fold; each row knows its clip, and speakers are normalised by
-    frames.
-    """
-    index, clip = index_of(TARGET), np.repeat(np.arange(3, 54), 2)
-    images = TARGET.features[clip].reshape(-1, 1, 3, 4)
-    made = transfer.task("target", index, images, inputs="speaker-normalised", clip=clip)
-    assert len(made.emotion) == 51 and made.clip.max() == 50
-    assert (made.emotion == TARGET.emotion[3:]).all()
-    assert sorted(np.concatenate([fold.test for fold in made.folds])) == list(range(51))
-    mine = made.features[made.speaker[made.clip] == "target1"]
-    assert mine.shape[1:] == (1, 3, 4) and np.abs(mine.mean(0)).max() < 1e-5
-
-
-def test_groups_part_the_speakers():
-    """Each speaker is in one group, with all of its rows; each group is a task with folds of its
-    own.
-    """
-    index, clip = index_of(task("own", 4, n_speakers=6)), np.repeat(np.arange(108), 2)
-    features = np.arange(216.0)[:, None]
-    parts = transfer.groups("own", index, features, 3, clip=clip, modality="crops")
-    assert [part.name for part in parts] == ["own 1/3", "own 2/3", "own 3/3"]
-    assert sorted(s for part in parts for s in np.unique(part.speaker)) == [
-        f"own{s}" for s in range(6)
-    ]
-    for part in parts:
-        assert (
-            part.inputs == "crops, plain" and part.version == "synthetic-1" and len(part.folds) == 2
-        )
-        mine = clip[part.features[:, 0].astype(int)]
-        assert (index["speaker"].to_numpy()[mine] == part.speaker[part.clip]).all()
-        assert len(part.features) == 72
-
-
-def test_few_training_speakers_are_drawn_and_test_clips_stay():
-    """One of two training speakers is left in each fold, the same for the same seed, and rows say
-    so.
-    """
-    few = transfer.with_few_speakers(TARGET, 1, seed=3)
-    for fold, whole in zip(few.folds, TARGET.folds, strict=True):
-        assert len(np.unique(TARGET.speaker[fold.train])) == 1 and set(fold.train) < set(
-            whole.train
-        )
-        assert (fold.test == whole.test).all()
-    again = transfer.with_few_speakers(TARGET, 1, seed=3)
-    assert all((a.train == b.train).all() for a, b in zip(few.folds, again.folds, strict=True))
-    drawn = [
-        transfer.with_few_speakers(TARGET, 1, seed=s).folds[0].train.tolist() for s in range(9)
-    ]
-    assert len({tuple(train) for train in drawn}) == 2
-    assert set(run(from_scratch, target=few).rows["inputs"]) == {"plain, 1 training speakers"}

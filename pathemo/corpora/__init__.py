@@ -4,8 +4,9 @@
 `overview` shows what is there. data/README.md tells origin, licence and expected tree of each.
 """
 
+from ..files import data_root
 from .fetching import fetch, model
-from .reading import CORPORA, data_root, found, load, overview
+from .reading import CORPORA, found, load, overview
 from .tables import from_table
 
 __all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "load", "model", "overview"]

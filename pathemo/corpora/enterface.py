@@ -13,17 +13,9 @@ LICENCE = "see its page"
 HOME = "https://enterface.net/enterface05/emotion.html"
 
 MEDIA = ("video",)
-EMOTIONS = {
-    "an": "anger",
-    "di": "disgust",
-    "fe": "fear",
-    "ha": "happiness",
-    "sa": "sadness",
-    "su": "surprise",
-}
-LEFT_OUT = re.compile(
-    r"(^|/)subject (6|23)/"
-)  # not segmented; lacks happiness 1-3: not in the published set
+EMOTIONS = dict(an="anger", di="disgust", fe="fear", ha="happiness", sa="sadness", su="surprise")
+# Subject 6 is not segmented; 23 lacks happiness 1-3 and is not in the published set.
+LEFT_OUT = re.compile(r"(^|/)subject (6|23)/")
 SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if n not in (6, 23)}  # gender unknown
 CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS for k in range(1, 6)]
 
@@ -41,8 +33,7 @@ eNTERFACE'05 has to be downloaded by browser: its server sends an incomplete cer
 
 
 def read_name(path):
-    """What place and name of an eNTERFACE'05 recording say; None for the subjects left out (6 and
-    23).
+    """Return what place and name of a recording say; None for the subjects left out (6 and 23).
 
     The speaker is the folder's, since all files of subject 11 are named s12_*. Anger sentences 1
     and 2 of subject 2 are swapped: `clip` is what the name says, `statement` what is spoken.
@@ -56,14 +47,15 @@ def read_name(path):
     if LEFT_OUT.search(place):
         return None
     name = PATTERN.fullmatch(place)
-    speaker, emotion = name and name["speaker"].zfill(2), name and EMOTIONS[name["code"]]
+    speaker = name and name["speaker"].zfill(2)
     subjects = ("11", "12") if speaker == "11" else (speaker,)
-    if (
-        speaker not in SPEAKERS
-        or name["subject"].zfill(2) not in subjects
-        or name["emotion"] != emotion
-    ):
+    fits = (
+        speaker in SPEAKERS
+        and name["subject"].zfill(2) in subjects
+        and name["emotion"] == EMOTIONS[name["code"]]
+    )
+    if not fits:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     clip = f"s{speaker}_{name['code']}_{name['k']}"
     spoken = {"s02_an_1": "an2", "s02_an_2": "an1"}.get(clip, name["code"] + name["k"])
-    return {"clip": clip, "speaker": speaker, "emotion": emotion, "statement": spoken}
+    return {"clip": clip, "speaker": speaker, "emotion": name["emotion"], "statement": spoken}

@@ -1,154 +1,112 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
 import errno
-import lzma
-import re
 import shutil
-import stat
 import zipfile
-import zlib
 from pathlib import Path
 
 import filelock
 import pooch
 import requests
 
-from .. import cache
-from . import reading
-from .reading import data_root, found, load, refuse
+from ..files import cache_folder, data_root
+from .reading import SYNTHETIC, found, load, published, reader_of, refuse, scan, state
 
-# What was trained by others: file, address, hash, and whom to cite
-MODELS = {
-    "yunet": (
-        "face_detection_yunet_2023mar.onnx",
-        "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
-        "face_detection_yunet_2023mar.onnx",
-        "sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        "Wu et al. (2023), YuNet: a tiny millisecond-level face detector. Licence: MIT",
-    ),
+MODELS = {  # trained by others: file, address, md5, and whom to cite
     "cnn14": (
         "Cnn14_mAP=0.431.pth",
         "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth",
-        "md5:541141fa2ee191a88f24a3219fff024e",
-        "Kong et al. (2020), PANNs: large-scale pretrained audio neural networks. Licence: CC BY 4.0",
+        "541141fa2ee191a88f24a3219fff024e",
+        "Kong et al. (2020), PANNs: large-scale pretrained audio networks. Licence: CC BY 4.0",
     ),
 }
-UNSAFE = re.compile(
-    r"^/|[:\\]|(^|/)\.\.(/|$)"
-)  # names in an archive that may lead out of its folder
 
 
 def fetch(name, root=None, *, parts=("audio",)):
-    """Folder of the corpus once it is there and verified; None while steps are left to you
-    (printed).
+    """Return the folder of a corpus, there and verified; None while steps (printed) are up to you.
 
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks".
-    Archives (.zip) that you put into the folder of SAVEE or eNTERFACE'05 are unpacked. What is
-    there is never touched. Interrupting is safe: repeat to go on. Who fetches the same at the same
-    time waits. "yunet" and "cnn14" are names of models: those are fetched instead of a corpus, and
-    their file is given.
+    Archives (.zip) that you put into the folder are unpacked. What is there is never touched.
+    Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. A name of
+    `MODELS` fetches the file of that model instead.
 
     ConnectionError if the site could not be reached, FileExistsError if the folder holds the
     synthetic corpus, another OSError if there is no room, ValueError for an unknown part, a damaged
-    or unsafe archive, files that are not the published ones, or a corpus that is not complete. A
-    refused archive leaves nothing behind."""
+    archive, files that are not the published ones, or a corpus that is not complete. A refused
+    archive leaves nothing behind.
+    """
     if name in MODELS:
-        return fetch_model(name, root)
-    reader, folder = reading.reader_of(name), data_root(root) / name
-    if (folder / reading.SYNTHETIC).is_file():
-        raise FileExistsError(
-            f"{folder} holds the synthetic corpus; give another root for the recorded one"
-        )
+        file, address, md5, citation = MODELS[name]
+        path = download(address, f"md5:{md5}", data_root(root) / "models", file)
+        print(f"{name}: {path}\nPlease cite {citation}")
+        return path
+    reader, folder = reader_of(name), data_root(root) / name
+    if (folder / SYNTHETIC).is_file():
+        way_out = "give another root for the recorded one"
+        raise FileExistsError(f"{folder} holds the synthetic corpus; {way_out}")
     unknown = ", ".join(part for part in parts if part not in reader.DOWNLOADS)
     if reader.DOWNLOADS and unknown:
-        raise ValueError(
-            f"no part {unknown} of {reader.TITLE}; valid: {', '.join(reader.DOWNLOADS)}"
-        )
+        valid = ", ".join(reader.DOWNLOADS)
+        raise ValueError(f"no part {unknown} of {reader.TITLE}; valid: {valid}")
     folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(
-        folder.with_name(f".{name}.lock")
-    ):  # the system releases it, however this ends
+    with filelock.FileLock(folder.with_name(f".{name}.lock")):  # released however this ends
+        for archive in sorted(folder.glob("*.zip")):
+            if not archive.with_suffix("").exists():
+                install(archive, archive.with_suffix(""), reader)
         for part in parts:
             for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
-                fetch_archive(reader, part, folder / place, address, known_hash)
-        if not reader.DOWNLOADS:
-            for archive in sorted(folder.glob("*.zip")):
-                if not archive.with_suffix("").exists():
-                    install(archive, archive.with_suffix(""), reader)
+                _fetch_archive(reader, part, folder / place, address, known_hash)
     if not reader.DOWNLOADS and not found(name, root):
         print(reader.STEPS.format(home=reader.HOME, folder=folder))
-        print(
-            f"Then run `python -m pathemo fetch {name}` again: it unpacks archives, checks every clip."
-        )
+        print(f"Then run `python -m pathemo fetch {name}`: it unpacks archives, checks every clip.")
         return None
-    print(
-        f"{reader.TITLE}: {len(load(name, root))} clips in {folder}, {reading.checksums(reader, folder)}"
-    )
+    print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")
     return folder
 
 
 def model(name, root=None):
-    """File of a model of `MODELS`, verified, in models/ of the data root.
+    """Return the file of a model of `MODELS`, verified, in models/ of the data root.
 
-    FileNotFoundError where it is not there, ValueError where it is another file than the published
-    one."""
-    file, _, known_hash, _ = MODELS[name]
-    path, (algorithm, digest) = data_root(root) / "models" / file, known_hash.split(":")
-    way_out = 'see "Weights" in data/README.md'
+    FileNotFoundError where it is not there, ValueError where it is not the published file.
+    """
+    file, _, md5, _ = MODELS[name]
+    path = data_root(root) / "models" / file
+    way_out = f'`python -m pathemo fetch {name}` gets it; see "Weights" in data/README.md'
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there; `python -m pathemo fetch {name}` gets it; {way_out}"
-        )
-    if pooch.file_hash(path, algorithm) != digest:
-        raise ValueError(
-            f"{path} is not the published model: take it away and fetch it anew; {way_out}"
-        )
+        raise FileNotFoundError(f"{path} is not there; {way_out}")
+    if pooch.file_hash(path, "md5") != md5:
+        raise ValueError(f"{path} is not the published model; {way_out}")
     return path
 
 
-def fetch_model(name, root=None):
-    """Download a model of `MODELS` unless it is there, and verify it."""
-    folder, (file, address, known_hash, citation) = data_root(root) / "models", MODELS[name]
-    if not (folder / file).is_file():
-        download(address, known_hash, folder, file)
-    print(f"{name}: {model(name, root)}")
-    print(f"Please cite {citation}")
-    return folder / file
-
-
 def download(address, known_hash, folder, name):
-    """File of that name, downloaded unless it is there, its hash verified (or looked up, if an
-    address).
+    """Return a file of that name, downloaded unless it is there, and verified.
+
+    A hash that is itself an address is looked up in the list of files of a Zenodo record.
     """
     try:
-        if str(known_hash).startswith("http"):
+        if known_hash and known_hash.startswith("http"):
             record = requests.get(known_hash, timeout=30)
             record.raise_for_status()
             hashes = {entry["key"]: entry["checksum"] for entry in record.json()["files"]}
             known_hash = hashes[Path(address).name]
-        browser = pooch.HTTPDownloader(progressbar=True)
-        return Path(pooch.retrieve(address, known_hash, name, folder, downloader=browser))
-    except (
-        requests.RequestException,
-        LookupError,
-        TypeError,
-    ) as error:  # or a record without the hash
-        raise ConnectionError(
-            f"{address} could not be fetched; try again later ({error})"
-        ) from error
+        return Path(pooch.retrieve(address, known_hash, name, folder, progressbar=True))
+    except (requests.RequestException, LookupError, TypeError) as error:  # or a record without it
+        reason = f"{address} could not be fetched; try again later ({error})"
+        raise ConnectionError(reason) from error
     except OSError as error:
         reason = f"{address} could not be kept: {error.strerror}"
         raise OSError(error.errno, reason, f"{folder / name}") from error
 
 
-def fetch_archive(reader, part, target, address, known_hash):
+def _fetch_archive(reader, part, target, address, known_hash):
     """Download an archive into the cache, verify it, unpack it to its place and delete it."""
-    if any(reading.scan(reader, target)):
+    if any(scan(reader, target)):
         print(f"{target} is there already; take it away to fetch it anew")
         return
     name = f"{reader.NAME}-{Path(address).name}"
-    archive = download(address, known_hash, cache.folder() / "downloads", name)
+    archive = download(address, known_hash, cache_folder() / "downloads", name)
     try:
         install(archive, target, reader, part)
     except ValueError:  # a bad archive is not kept for the next time, an interrupted one is
@@ -158,67 +116,40 @@ def fetch_archive(reader, part, target, address, known_hash):
 
 
 def install(archive, target, reader, part=None):
-    """Unpack beside the target, verify the part's files, then rename: the target is whole or not
-    there.
-    """
+    """Unpack beside the target, verify the part's files, rename: the target is whole or absent."""
     staging = target.with_name(f".{target.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
     try:
-        staging.mkdir()
         unpack(archive, staging)
-        files, _ = reading.scan(reader, staging)
+        files, _ = scan(reader, staging)
         wrong = [
             f"{expected.path}: {'changed' if key in files else 'missing'}"
-            for key, expected in reading.published(reader, target).items()
-            if key[1] == part
-            and (key not in files or reading.state(staging, files[key], expected) != "ok")
+            for key, expected in published(reader, target).items()
+            if key[1] == part and (key not in files or state(staging, files[key], expected) != "ok")
         ]
-        refuse(
-            wrong, f"{archive.name} of {reader.TITLE}", "Nothing was installed; fetch again later"
-        )
-        inner = staging / target.name  # some archives hold but a folder of their own name
+        way_out = "Nothing was installed; fetch again later"
+        refuse(wrong, f"{archive.name} of {reader.TITLE}", way_out)
         if target.is_dir():
             target.rmdir()  # empty, else an error that says so
-        (inner if list(staging.iterdir()) == [inner] else staging).rename(target)
+        staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def unpack(archive, folder):
-    """Unpack a .zip file; ValueError if it is damaged or anything in it points out of the
-    folder.
+    """Unpack a .zip archive: whatever its members are called, plain files inside the folder.
+
+    ValueError if it is damaged, OSError if there is no room for it.
     """
     try:
         with zipfile.ZipFile(archive) as members:
-            unsafe = [
-                member.filename
-                for member in members.infolist()
-                if UNSAFE.search(member.filename) or stat.S_ISLNK(member.external_attr >> 16)
-            ]
-            refuse(
-                unsafe,
-                f"{archive.name} holds links or leads out of its folder",
-                "Nothing was unpacked",
-            )
-            size, free = (
-                sum(file.file_size for file in members.infolist()),
-                shutil.disk_usage(folder).free,
-            )
-            if size > free:
-                raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
-            members.extractall(folder)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        IndexError,
-        RuntimeError,
-        UnicodeError,
-    ) as error:
-        raise ValueError(
-            f"{archive.name} is not a whole .zip archive ({error}); fetch it again"
-        ) from error
+            size = sum(member.file_size for member in members.infolist())
+        free = shutil.disk_usage(folder.parent).free
+        if size > free:
+            raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
+        pooch.Unzip(extract_dir=str(folder))(str(archive), "download", None)
     except OSError as error:
         reason = f"could not be unpacked to {folder}: {error.strerror}"
         raise OSError(error.errno, reason, f"{archive}") from error
+    except Exception as error:  # each way of packing has errors of its own
+        raise ValueError(f"{archive.name} is not a whole .zip archive ({error})") from error

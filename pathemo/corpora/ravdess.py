@@ -1,51 +1,50 @@
 """RAVDESS: 24 North American actors, two sentences, eight emotions; sound, video and landmarks.
 
 Speech only: song is left out. Two clips of actor 07 are one recording (see data/README.md); both
-stay."""
+stay.
+"""
 
 import re
 from pathlib import Path
 
 NAME = "ravdess"
 TITLE = "RAVDESS"
-CITATION = "Livingstone & Russo (2018), The Ryerson audio-visual database of emotional speech and song, PLoS"
+CITATION = "Livingstone & Russo (2018), The Ryerson audio-visual database of emotional speech, PLoS"
 LICENCE = "CC BY-NC-SA 4.0"
 HOME = "https://zenodo.org/records/1188976"
 
 MEDIA = ("audio", "video", "landmarks")
-EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+EMOTIONS = "neutral calm happiness sadness anger fear disgust surprise".split()
 EMOTIONS = {f"{number:02d}": emotion for number, emotion in enumerate(EMOTIONS, start=1)}
 SPEAKERS = {f"{n:02d}": "male" if n % 2 else "female" for n in range(1, 25)}
 
 GRAMMAR = (
-    "MM-VC-EE-II-SS-RR-AA: modality 01 02 (.mp4, .csv, .csv.gz) or 03 (.wav, .flac), 01 speech or 02 song, "
-    "emotion 01..08, intensity 01 02 (neutral only 01), statement 01 02, repetition 01 02, actor 01..24"
+    "MM-VC-EE-II-SS-RR-AA: modality 01 02 (.mp4, .csv, .csv.gz) or 03 (.wav, .flac), 01 speech or "
+    "02 song, emotion 01..08, intensity 01 02 (neutral only 01), statement 01 02, repetition 01 "
+    "02, actor 01..24"
 )
 PATTERN = re.compile(
-    r"(?P<modality>0[123])-(?P<clip>0[12]-(?!01-02)(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]"
-    r"-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))",
+    r"(?P<modality>0[123])-(?P<clip>0[12]-(?!01-02)(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])"
+    r"-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))",
     re.ASCII,
 )
-# (address, hash, folder); a hash that is itself an address is looked up in the record's own list of
-# files
-AUDIO, VIDEO, TRACKING = (
-    "Audio_Speech_Actors_01-24",
-    "Video_Speech_Actor_",
-    "FacialTracking_Actors_01-24",
-)
-RECORD, TRACKED = "https://zenodo.org/api/records/1188976", "https://zenodo.org/api/records/3255102"
-ARCHIVE = "https://zenodo.org/records/{}/files/{}.zip"
+
+
+def _archive(record, name):
+    """Return an archive's address, the address of its record's list of hashes, and its folder."""
+    files = f"https://zenodo.org/records/{record}/files"
+    return f"{files}/{name}.zip", f"https://zenodo.org/api/records/{record}", name
+
+
 DOWNLOADS = {
-    "audio": [(ARCHIVE.format(1188976, AUDIO), "md5:bc696df654c87fed845eb13823edef8a", AUDIO)],
-    "video": [
-        (ARCHIVE.format(1188976, VIDEO + actor), RECORD, VIDEO + actor) for actor in SPEAKERS
-    ],
-    "landmarks": [(ARCHIVE.format(3255102, TRACKING), TRACKED, TRACKING)],
+    "audio": [_archive(1188976, "Audio_Speech_Actors_01-24")],
+    "video": [_archive(1188976, f"Video_Speech_Actor_{actor}") for actor in SPEAKERS],
+    "landmarks": [_archive(3255102, "FacialTracking_Actors_01-24")],
 }
 
 
 def read_name(path):
-    """What the name of a RAVDESS file says; None for song.
+    """Return what the name of a RAVDESS file says; None for song.
 
     Sound, video and landmarks of a performance differ in the modality only, which is no part of
     `clip`.

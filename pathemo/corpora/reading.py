@@ -1,97 +1,71 @@
 """From the files of a corpus to its index table, with every problem named."""
 
 import hashlib
-import os
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pooch
 
-CORPORA = ("emodb", "enterface", "ravdess", "savee")
-READERS = {name: import_module(f".{name}", __package__) for name in CORPORA}
-COLUMNS = [
-    "clip",
-    "corpus",
-    "speaker",
-    "gender",
-    "emotion",
-    "statement",
-    "audio",
-    "video",
-    "landmarks",
-]
+from ..files import PACKAGE, data_root
+from . import emodb, enterface, ravdess, savee
+
+READERS = {reader.NAME: reader for reader in (emodb, enterface, ravdess, savee)}
+CORPORA = tuple(READERS)
+COLUMNS = "clip corpus speaker gender emotion statement audio video landmarks".split()
 ENDINGS = {"audio": (".wav", ".flac"), "video": (".avi", ".mp4"), "landmarks": (".csv", ".csv.gz")}
 SYNTHETIC = "SYNTHETIC.txt"  # a synthetic corpus carries its own list of files
 
-CHECKSUMS = Path(__file__).parents[1] / "checksums"  # in a wheel
+CHECKSUMS = PACKAGE / "checksums"  # in a wheel
 if not CHECKSUMS.is_dir():
-    CHECKSUMS = Path(__file__).parents[2] / "data/checksums"  # in the project
+    CHECKSUMS = PACKAGE.parent / "data/checksums"  # in the project
 
 
 class File(NamedTuple):
-    """A recording, there or expected: path in the corpus, what it says, size [bytes], sha256 if
-    published.
-    """
+    """A recording, there or published: path in the corpus, what its name says, size [bytes]."""
 
     path: Path
     said: dict
-    size: int | None = None
-    sha256: str | None = None
+    size: int = 0
+    sha256: str = ""
 
     @property
     def key(self):
         """Clip and medium."""
         name = self.path.name.lower()
-        return self.said["clip"], next(
-            medium for medium in ENDINGS if name.endswith(ENDINGS[medium])
-        )
+        medium = next(medium for medium in ENDINGS if name.endswith(ENDINGS[medium]))
+        return self.said["clip"], medium
 
 
 def reader_of(name):
-    """The module that reads a corpus."""
+    """Return the module that reads a corpus; ValueError for an unknown name."""
     if name not in READERS:
-        raise ValueError(
-            f"unknown corpus {name!r}; valid: {', '.join(CORPORA)}; for your own see from_table"
-        )
+        valid = ", ".join(CORPORA)
+        raise ValueError(f"unknown corpus {name!r}; valid: {valid}; for your own see from_table")
     return READERS[name]
 
 
-def project():
-    """Folder of the project, the nearest one upwards that holds environment.yml; None outside of
-    it.
-    """
-    here = Path.cwd()
-    return next(
-        (folder for folder in (here, *here.parents) if (folder / "environment.yml").is_file()), None
-    )
-
-
-def data_root(root=None):
-    """Folder that holds the corpora: `root`, else PATHEMO_DATA, else data/ of the project, else
-    ./data.
-    """
-    root = root or os.environ.get("PATHEMO_DATA") or (project() or Path.cwd()) / "data"
-    return Path(root).expanduser().absolute()
-
-
 def found(name, root=None):
-    """Whether any recording of the corpus is there, complete or not."""
+    """Return whether any recording of the corpus is there, complete or not."""
     return any(scan(reader_of(name), data_root(root) / name))
 
 
 def load(name, root=None, *, complete=True):
-    """Index table of a corpus, one of `CORPORA`: one row a clip, sorted by clip.
+    """Return the index table of a corpus, one of `CORPORA`: one row a clip, sorted by clip.
 
     Columns `COLUMNS`, of dtype string; paths of absent media are NA. `index.attrs["version"]` is
     "recorded-" or "synthetic-" and 8 hex digits that stand for the files' names and sizes.
     `complete` refuses missing clips and clips that are not among the published ones. A medium that
     is there at all must then be there for every clip that the list of files has it for.
 
-    FileNotFoundError if there is no recording of the corpus; one ValueError names all files that
-    are unknown, empty, doubled, missing or unexpected."""
+    Raises
+    ------
+    FileNotFoundError
+        There is no recording of the corpus.
+    ValueError
+        Files are unknown, empty, doubled, missing or unexpected: all by name.
+    """
     reader, folder = reader_of(name), data_root(root) / name
     section = f'see "{reader.TITLE}" in data/README.md'
     files, problems = scan(reader, folder)
@@ -100,12 +74,11 @@ def load(name, root=None, *, complete=True):
         way_out = f"`python -m pathemo fetch {name}` gets it or says how to; {section}"
         raise FileNotFoundError(f"{reader.TITLE} not found: {folder} {what}; {way_out}")
     problems += compare(files, published(reader, folder)) if complete else []
-    way_out = "Get these files anew, take away what does not belong there, or load a part with complete=False"
-    refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out}; {section}")
+    way_out = "Get these files anew, take away what does not belong there, or load a part with"
+    refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out} complete=False; {section}")
+
     rows = [file.said | {medium: str(folder / file.path)} for (_, medium), file in files.items()]
-    index = (
-        pd.DataFrame(rows).groupby("clip", as_index=False).first()
-    )  # joins the media of a clip, sorts
+    index = pd.DataFrame(rows).groupby("clip", as_index=False).first()  # joins media, sorts
     index = index.assign(corpus=name, gender=index["speaker"].map(reader.SPEAKERS))
     index = index.reindex(columns=COLUMNS).astype("string")
     kind = "synthetic" if (folder / SYNTHETIC).is_file() else "recorded"
@@ -115,7 +88,7 @@ def load(name, root=None, *, complete=True):
 
 
 def digest(lines):
-    """First 8 hex digits of the sha256 of the sorted lines."""
+    """Return the first 8 hex digits of the sha256 of the sorted lines."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:8]
 
 
@@ -128,10 +101,11 @@ def refuse(problems, where, way_out):
 
 
 def scan(reader, folder):
-    """Recordings by (clip, medium), and what is wrong with single files; hidden ones do not count.
+    """Return recordings by (clip, medium), and what is wrong with files; hidden ones do not count.
 
     Two files of one clip and medium (.wav and .flac, or two copies) are a problem. Only RAVDESS has
-    videos twice on purpose, with sound (01) and without (02): the first is taken."""
+    videos twice on purpose, with sound (01) and without (02): the first is taken.
+    """
     endings = tuple(ending for medium in reader.MEDIA for ending in ENDINGS[medium])
     files, problems = {}, []
     for place in sorted(folder.rglob("*"), key=lambda place: (place.name, place)):
@@ -144,7 +118,7 @@ def scan(reader, folder):
         except ValueError as error:
             problems.append(str(error))
             continue
-        if file.said:
+        if file.said:  # else it is left out
             first = files.setdefault(file.key, file)
             if file.size == 0:
                 problems.append(f"{path}: empty (0 bytes)")
@@ -154,8 +128,9 @@ def scan(reader, folder):
 
 
 def published(reader, folder):
-    """Files to expect by (clip, medium), from SYNTHETIC.txt of the folder, else from
-    data/checksums.
+    """Return the files to expect by (clip, medium), from the list in the folder or the corpus's.
+
+    ValueError where the list is damaged.
     """
     listing = folder / SYNTHETIC
     listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
@@ -166,9 +141,7 @@ def published(reader, folder):
         for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
             if line and not line.startswith("#"):
                 path, sha256, size = line.rsplit(" ", 2)
-                file = File(
-                    Path(path), reader.read_name(path), int(size), sha256.removeprefix("sha256:")
-                )
+                file = File(Path(path), reader.read_name(path), int(size), sha256)
                 if file.said:
                     files.setdefault(file.key, file)
     except ValueError as problem:
@@ -178,70 +151,47 @@ def published(reader, folder):
 
 
 def compare(files, expected):
-    """What is missing, and what is there but not among the expected clips."""
+    """Return what is missing, and what is there but not among the expected clips."""
     clips, media = {clip for clip, _ in files}, {medium for _, medium in files}
     known = {clip for clip, _ in expected}
-    missing = [
-        key for key in expected if key not in files and (key[1] in media or key[0] not in clips)
+    problems = [
+        f"{file.path}: missing"
+        for (clip, medium), file in expected.items()
+        if (clip, medium) not in files and (medium in media or clip not in clips)
     ]
     strange = [file.path for (clip, _), file in files.items() if clip not in known]
-    problems = [f"{expected[key].path}: missing" for key in missing]
     return problems + [f"{path}: not among the published clips" for path in strange]
 
 
 def state(folder, file, expected):
-    """How a file compares with the published one: "ok", "changed", or "unknown": converted, or not
-    listed.
+    """Return how a file compares with the published one, if any: "ok", "changed" or "unknown".
+
+    Unknown is what was converted to another format, or is not listed with a checksum.
     """
-    if (
-        not expected
-        or not expected.sha256
-        or file.path.suffix.lower() != expected.path.suffix.lower()
-    ):
+    suffix = file.path.suffix.lower()
+    if not expected or not expected.sha256 or suffix != expected.path.suffix.lower():
         return "unknown"
-    same = file.size == expected.size and pooch.file_hash(folder / file.path) == expected.sha256
-    return "ok" if same else "changed"
-
-
-def checksums(reader, folder):
-    """How the recordings compare with the published ones, in words: "1 changed, 479 ok"."""
-    expected = published(reader, folder)
-    states = Counter(
-        state(folder, file, expected.get(key)) for key, file in scan(reader, folder)[0].items()
-    )
-    return ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
+    sha256 = f"sha256:{pooch.file_hash(folder / file.path)}"
+    return "ok" if sha256 == expected.sha256 else "changed"
 
 
 def overview(root=None):
-    """One row a corpus: where, clips found/expected, speakers, emotions, checksums, licence, next
-    step.
-    """
+    """Return a table of the corpora: where, clips found/expected, checksums, licence, next step."""
     rows = []
     for name, reader in READERS.items():
         folder = data_root(root) / name
         (files, problems), expected = scan(reader, folder), published(reader, folder)
         problems += compare(files, expected) if files else []
-        said = pd.DataFrame(
-            [file.said for file in files.values()], columns=["clip", "speaker", "emotion"]
-        )
+        states = Counter(state(folder, file, expected.get(key)) for key, file in files.items())
+        n_clips, n_expected = (len({clip for clip, _ in keys}) for keys in (files, expected))
         synthetic = (folder / SYNTHETIC).is_file()
         where, step = f"{folder}{' (synthetic)' * synthetic}", "none: ready"
         if problems:
-            step = (
-                f"mend {problems[0]} ({len(problems)} in all: see pathemo.corpora.load({name!r}))"
-            )
+            step = f"mend {problems[0]} ({len(problems)} in all: pathemo.corpora.load names them)"
         elif not files:
             where, step = "not found", f"python -m pathemo fetch {name}"
-        rows.append(
-            {
-                "corpus": name,
-                "where": where,
-                "clips": f"{said['clip'].nunique()}/{len({clip for clip, _ in expected})}",
-                "speakers": said["speaker"].nunique(),
-                "emotions": said["emotion"].nunique(),
-                "checksums": checksums(reader, folder),
-                "licence": "none needed: synthetic" if synthetic else reader.LICENCE,
-                "next step": step,
-            }
-        )
+        row = {"corpus": name, "where": where, "clips": f"{n_clips}/{n_expected}"}
+        row["checksums"] = ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
+        row["licence"] = "none needed: synthetic" if synthetic else reader.LICENCE
+        rows.append(row | {"next step": step})
     return pd.DataFrame(rows)

@@ -1,7 +1,8 @@
 """SAVEE: four English men, seven emotions, sound and video.
 
 Some sentences recur under other emotions, but their numbers do not tell which. So `statement` is
-the code of emotion and number: it never joins two texts, and may part two equal ones."""
+the code of emotion and number: it never joins two texts, and may part two equal ones.
+"""
 
 import re
 from pathlib import Path
@@ -13,21 +14,19 @@ LICENCE = "free for research, by registration; not to be redistributed"
 HOME = "http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/Register.html"
 
 MEDIA = ("audio", "video")
-EMOTIONS = {
-    "a": "anger",
-    "d": "disgust",
-    "f": "fear",
-    "h": "happiness",
-    "n": "neutral",
-    "sa": "sadness",
-    "su": "surprise",
-}
+EMOTIONS = dict(
+    a="anger", d="disgust", f="fear", h="happiness", n="neutral", sa="sadness", su="surprise"
+)
 SPEAKERS = dict.fromkeys(("DC", "JE", "JK", "KL"), "male")
 
-GRAMMAR = "DC/<code>NN.wav or DC_<code>NN.wav (.flac, .avi): DC JE JK KL, a d f h n sa su, 01..15 (n: 01..30)"
+GRAMMAR = (
+    "DC/<code>NN.wav or DC_<code>NN.wav (.flac, .avi): DC JE JK KL, a d f h n sa su, "
+    "01..15 (n: 01..30)"
+)
 PATTERN = re.compile(
     r"(.*/)?(?P<speaker>DC|JE|JK|KL)[/_]"
-    r"(?P<statement>(?P<emotion>sa|su|[adfhn])(0[1-9]|1[0-5]|(?<=n)(1[6-9]|2\d|30)))(?i:\.(wav|flac|avi|mp4))",
+    r"(?P<statement>(?P<emotion>sa|su|[adfhn])(0[1-9]|1[0-5]|(?<=n)(1[6-9]|2\d|30)))"
+    r"(?i:\.(wav|flac|avi|mp4))",
     re.ASCII,
 )
 DOWNLOADS = {}
@@ -39,7 +38,7 @@ SAVEE is given out by its authors to people who register:
 
 
 def read_name(path):
-    """What the name of a SAVEE recording says; the speaker is the name's first part or the folder.
+    """Return what a SAVEE recording's name says; the speaker is its first part or the folder.
 
     >>> read_name("AudioData/DC/sa01.wav") == read_name("DC_sa01.wav")
     True

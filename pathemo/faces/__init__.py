@@ -1,39 +1,15 @@
-"""Faces: from video or image to crops, landmarks and saliency.
-
-pictures.py decodes, detection.py finds, follows and cuts out faces, descriptors.py describes them,
-tracks.py measures landmarks."""
+"""Faces: from video or image to crops, landmarks and saliency."""
+# ruff: noqa: F401
 
 from .descriptors import hog, saliency
-from .detection import crops, cut, detections, find, follow, square
-from .pictures import frames, picture
-from .tracks import (
+from .detection import crops, cut, detections, find, square
+from .landmarks import (
     FUNCTIONALS,
     MEASURES,
     functionals,
     functionals_of,
     landmarks,
     measures,
-    normalise,
     track,
 )
-
-__all__ = [
-    "FUNCTIONALS",
-    "MEASURES",
-    "crops",
-    "cut",
-    "detections",
-    "find",
-    "follow",
-    "frames",
-    "functionals",
-    "functionals_of",
-    "hog",
-    "landmarks",
-    "measures",
-    "normalise",
-    "picture",
-    "saliency",
-    "square",
-    "track",
-]
+from .pictures import frames

@@ -1,6 +1,4 @@
-"""What is made of face images: edges as a row of features, saliency as the guide of a spatial
-transformer.
-"""
+"""Edges of face images as features, and saliency, which guides a spatial transformer."""
 
 import cv2
 import numpy as np
@@ -8,12 +6,12 @@ from scipy import fft, ndimage
 
 
 def hog(images):
-    """Histograms of oriented gradients (n, n_features) float32 of images (n, size, size) in [0, 1].
+    """Return histograms of oriented gradients (n, n_features) float32 of images (n, size, size).
 
-    12 directions of a full turn a cell, contrast-normalised over every block of 2 x 2 cells. Each
-    number is the mean over an image and its mirror image, so the blocks of the left half, the
-    middle column among them, hold all: of a 48 x 48 image 3 columns of 5 blocks of 48 numbers.
-    Cells are of 8 pixels, which divide the size.
+    Images are in [0, 1]. 12 directions of a full turn a cell, contrast-normalised over every block
+    of 2 x 2 cells. Each number is the mean over an image and its mirror image, so the blocks of the
+    left half, the middle column among them, hold all: of a 48 x 48 image 3 columns of 5 blocks of
+    48 numbers. Cells are of 8 pixels, which divide the size.
 
     Source: Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005;
     OpenCV's. Signed directions and the mirror image are ours.
@@ -23,18 +21,18 @@ def hog(images):
     """
     size = images.shape[1:]
     descriptor = cv2.HOGDescriptor(size, (16, 16), (8, 8), (8, 8), 12, _signedGradient=True)
-    levels = [np.uint8(np.round(255 * image)) for image in images]
-    both = [
-        (descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))) / 2 for image in levels
-    ]
     n_columns = size[1] // 8 - 1  # of blocks; OpenCV goes through them column by column
-    return np.reshape(both, (len(both), n_columns, -1))[:, : (n_columns + 1) // 2].reshape(
-        len(both), -1
-    )
+    left = descriptor.getDescriptorSize() // n_columns * ((n_columns + 1) // 2)
+    rows = []
+    for image in images:
+        image = np.uint8(np.round(255 * image))
+        both = descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))
+        rows.append(both[:left] / 2)
+    return np.stack(rows)
 
 
 def saliency(images):
-    """Saliency maps of images (n_images, height, width): float32 in [0, 1], the same shape.
+    """Return saliency maps of images (n_images, height, width): float32 in [0, 1], the same shape.
 
     What is left of the spectrum's logarithm once its local mean is taken away belongs to what is
     unusual in the picture. The blur, of 2.5 pixels at a width of 64, scales with the image.
@@ -45,7 +43,7 @@ def saliency(images):
     spectrum = fft.fft2(images)
     amplitude = np.log(np.abs(spectrum) + 1e-9)
     residual = amplitude - ndimage.uniform_filter(amplitude, (0, 3, 3), mode="wrap")
-    map_ = np.square(np.abs(fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))))
-    map_ = ndimage.gaussian_filter(map_, (0, *(2.5 * np.array(images.shape[1:]) / 64)))
-    low, high = (edge(map_, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
-    return ((map_ - low) / np.maximum(high - low, 1e-12)).astype(np.float32)
+    maps = np.square(np.abs(fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))))
+    maps = ndimage.gaussian_filter(maps, np.array([0, *images.shape[1:]]) * 2.5 / 64)
+    maps -= maps.min(axis=(1, 2), keepdims=True)
+    return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)

@@ -1,10 +1,6 @@
-"""Speech: recordings decoded, log-mel spectrograms, and one row of functionals an utterance.
+"""Speech: recordings decoded, log-mel spectrograms, and one row of functionals an utterance."""
+# ruff: noqa: F401
 
-recordings.py decodes, spectrograms.py and utterances.py describe what was said.
-"""
-
+from .functionals import FUNCTIONALS, functionals, functionals_of
 from .recordings import decode
 from .spectrograms import log_mel, segments
-from .utterances import FUNCTIONALS, functionals, functionals_of
-
-__all__ = ["FUNCTIONALS", "decode", "functionals", "functionals_of", "log_mel", "segments"]

@@ -1,6 +1,7 @@
 """Recordings decoded, or refused by name: any format that soundfile or PyAV reads."""
 
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -9,19 +10,20 @@ import numpy as np
 import soundfile
 import soxr
 
-SILENCE = (
-    1e-4  # a recording that never leaves its mean by more (-80 dB of full scale) holds nothing
-)
-WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
+from .. import files
+
+MEDIA = "audio", "video"  # columns of an index: the first that a clip has counts
+SILENCE = 1e-4  # of full scale (-80 dB): what never leaves its mean by more holds nothing
+UNKNOWN = 0x7FFFF000  # [bytes] this and more are announced by what was written to a pipe
 
 
 def decode(path, *, sampling_rate):
-    """Sound of a recording (n_samples,) as float32 of full scale 1, channels averaged, resampled by
-    soxr.
+    """Return the sound of a recording (n_samples,) as float32 of full scale 1.
 
-    soundfile reads WAV and FLAC, PyAV all else, such as the sound track of AVI or MP4. A cut file
-    is told by its header, which announces more than is there (that of an MKV does not, so a cut MKV
-    passes). What was changed within the samples is told in a FLAC alone, by their checksum.
+    Channels are averaged. soundfile reads WAV and FLAC, PyAV all else, such as the sound track of
+    AVI or MP4; soxr resamples. A cut file is told by its header, which announces more than is
+    there (that of an MKV does not, so a cut MKV passes). What was changed within the samples is
+    told in a FLAC alone, by their checksum.
 
     Parameters
     ----------
@@ -36,14 +38,11 @@ def decode(path, *, sampling_rate):
         It is empty, no recording, damaged, truncated, silent, not finite, or a video without a
         sound track.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such recording. {WAY_OUT}")
-    try:
-        _check_bytes(path)
-        if path.suffix.lower() in (".wav", ".flac"):
+    with files.reading(path, "recording", soundfile.LibsndfileError, av.FFmpegError):
+        _check_length(path)
+        if Path(path).suffix.lower() in (".wav", ".flac"):
             channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            _check_header(path, channels)
+            _check_content(path, channels)
             y = channels.mean(axis=1)
         else:
             y, rate = _sound_track(path)
@@ -53,49 +52,33 @@ def decode(path, *, sampling_rate):
             raise ValueError("it has samples that are not finite numbers")
         if np.abs(y - y.mean()).max() < SILENCE:
             raise ValueError(f"it is silent: no sample is {SILENCE:g} of full scale off the mean")
-    except (OSError, soundfile.LibsndfileError, av.FFmpegError) as problem:
-        reason = getattr(problem, "error_string", None) or problem.strerror
-        raise ValueError(
-            f"{path}: it is damaged or no recording ({reason}). {WAY_OUT}"
-        ) from problem
-    except ValueError as problem:
-        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
     return soxr.resample(y, rate, sampling_rate)
 
 
-def _check_bytes(path):
-    """Refuse an empty file, and a WAV or AVI shorter than its header says: the readers would accept
-    it.
-    """
+def _check_length(path):
+    """Refuse a WAV or AVI shorter than its header says: the readers would accept it."""
     with open(path, "rb") as file:
-        header, n_bytes = file.read(8), path.stat().st_size
-    if n_bytes == 0:
-        raise ValueError("it is empty (0 bytes)")
-    n_announced = int.from_bytes(
-        header[4:], "little"
-    )  # 0x7FFFF000 or more: written to a pipe, not known
-    if header.startswith(b"RIFF") and n_bytes < n_announced < 0x7FFFF000:
+        name, n_announced = struct.unpack("<4sI", file.read(8).ljust(8))
+        n_bytes = file.seek(0, os.SEEK_END)
+    if name == b"RIFF" and n_bytes < n_announced < UNKNOWN:
         raise ValueError(f"it is truncated: {n_announced} bytes announced, {n_bytes} there")
 
 
-def _check_header(path, channels):
-    """Refuse a WAV that ends where its parts do not, and a header that contradicts itself or the
-    samples.
-    """
-    content = path.read_bytes()
+def _check_content(path, channels):
+    """Refuse other samples than a FLAC announces, and a WAV whose header or length is wrong."""
+    content = Path(path).read_bytes()
     if content.startswith(b"fLaC") and soundfile.info(path).subtype == "PCM_16":
         digest, announced = hashlib.md5((channels * 2**15).astype("<i2")).digest(), content[26:42]
         if any(announced) and announced != digest:
             raise ValueError("it has other samples than it announces")
-    if content[8:12] != b"WAVE" or int.from_bytes(content[4:8], "little") >= 0x7FFFF000:
+    if content[8:12] != b"WAVE" or int.from_bytes(content[4:8], "little") >= UNKNOWN:
         return
     end = 12
     while end + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, end)
         if name == b"fmt ":
-            kind, n_channels, rate, speed, width, bits = struct.unpack_from(
-                "<HHIIHH", content, end + 8
-            )
+            form = struct.unpack_from("<HHIIHH", content, end + 8)
+            kind, n_channels, rate, speed, width, bits = form
             if kind in (1, 3) and (speed != rate * width or width != n_channels * -(-bits // 8)):
                 raise ValueError("its header contradicts itself")
         end += 8 + size + size % 2
@@ -104,20 +87,18 @@ def _check_header(path, channels):
 
 
 def _sound_track(path):
+    """Return samples (n_samples,) of a video and their rate [Hz]."""
     with av.open(path) as container:
         if not container.streams.audio:
             raise ValueError("it has no sound track")
         stream = container.streams.audio[0]
         to_float = av.AudioResampler(format="fltp")
-        parts = [
-            part.to_ndarray()
-            for frame in container.decode(stream)
-            for part in to_float.resample(frame)
-        ]
+        frames = (part for frame in container.decode(stream) for part in to_float.resample(frame))
+        parts = [part.to_ndarray() for part in frames]  # (n_channels, n_samples) each
         y = np.hstack(parts or [np.empty((1, 0))]).mean(axis=0)
         n_announced = (stream.duration or 0) * stream.time_base * stream.rate
         if len(y) < n_announced - 0.1 * stream.rate:  # codecs drop a little at the ends
             raise ValueError(
-                f"it is truncated: {float(n_announced):.0f} samples announced, {len(y)} there"
+                f"it is truncated: {int(n_announced)} samples announced, {len(y)} there"
             )
         return y, stream.rate

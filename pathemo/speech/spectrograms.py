@@ -1,26 +1,18 @@
 """Log-mel spectrograms, whole or in segments of one length, as convolutional modules take them."""
 
-from pathlib import Path
-
 import numpy as np
-import pooch
 import torch
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-from .. import cache
-from .recordings import decode
-
-HERE = Path(__file__)
-CODE = pooch.file_hash(HERE) + pooch.file_hash(
-    HERE.with_name("recordings.py")
-)  # new code, new entries
+from .. import files
+from .recordings import MEDIA, decode
 
 
 def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, fmax=14000.0):
-    """Log-mel spectrogram (n_mels, 1 + n_samples // hop) as float32 [dB], equal to librosa's.
+    """Return the log-mel spectrogram (n_mels, 1 + n_samples // hop) as float32 [dB].
 
-    Hann window, ends mirrored, Slaney's scale and norm; the defaults are CNN-14's, at 32 kHz and at
-    16 kHz.
+    It equals librosa's: Hann window, ends mirrored, Slaney's scale and norm; the defaults are
+    CNN-14's, at 32 kHz and at 16 kHz.
 
     Parameters
     ----------
@@ -38,77 +30,40 @@ def log_mel(y, *, sampling_rate, n_mels=64, window=0.032, hop=0.010, fmin=50.0, 
     """
     n_fft, step = round(window * sampling_rate), round(hop * sampling_rate)
     if len(y) < n_fft:
-        raise ValueError(
-            f"{len(y)} samples are less than a window ({n_fft}): pad them or shorten the window"
-        )
-    mel = MelSpectrogram(
-        sampling_rate,
-        n_fft,
-        None,
-        step,
-        fmin,
-        min(fmax, sampling_rate / 2),
-        n_mels=n_mels,
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    return AmplitudeToDB("power")(mel(torch.as_tensor(y, dtype=torch.float32))).numpy()
+        raise ValueError(f"{len(y)} samples are less than a window ({n_fft}): pad them")
+    slaney = {"norm": "slaney", "mel_scale": "slaney"}
+    fmax = min(fmax, sampling_rate / 2)
+    mel = MelSpectrogram(sampling_rate, n_fft, None, step, fmin, fmax, n_mels=n_mels, **slaney)
+    return AmplitudeToDB("power")(mel(torch.as_tensor(np.float32(y)))).numpy()
 
 
 def segments(index, *, n_mels=32, n_frames=48, hop=0.032, speed=1.0, n_jobs=-1):
-    """Log-mel segments of each clip (n_segments, n_mels, n_frames) [dB], and the clip of each
-    (n_segments,).
+    """Return log-mel segments (n_segments, n_mels, n_frames) [dB], and the clip of each.
 
     Segments overlap by half and cover the clip evenly; one that is too short is centred between
     frames of silence. Levels are relative to the loudest band of the clip and cut off 60 dB below
-    it. They are kept in the cache, as functionals are.
+    it. The second array (n_segments,) holds positions in the index. Segments are kept in the cache.
 
     Parameters
     ----------
-    index : DataFrame with columns clip, audio, video (paths or NA)
+    index, speed, n_jobs : as in `functionals`, whose errors it raises
     n_mels, n_frames : int
         Size of a segment; of the default, 1.5 s long.
     hop : float [s]
         Between frames; windows are twice as long.
-    speed : float
-        Clips are played so much faster, and higher, to be other voices in training.
-    n_jobs : int
-        Processes; -1: one a processor.
-
-    Raises
-    ------
-    ValueError
-        Clips have no usable sound: all by name, the others stay cached.
     """
-    settings, form = (n_mels, n_frames, hop, speed), {"kind": "log-mel", "code": CODE}
-    of_clips = cache.arrays(
-        index,
-        ("audio", "video"),
-        _segments,
-        settings,
-        shape=(-1, n_mels, n_frames),
-        n_jobs=n_jobs,
-        **form,
-    )
-    return np.concatenate(of_clips), np.repeat(
-        np.arange(len(index)), [len(part) for part in of_clips]
-    )
+    settings = n_mels, n_frames, hop, speed
+    clips = files.per_recording(index, MEDIA, _segments, settings, n_jobs=n_jobs)
+    return np.concatenate(clips), np.repeat(np.arange(len(clips)), [len(clip) for clip in clips])
 
 
 def _segments(path, n_mels, n_frames, hop, speed, sampling_rate=16000):
     y = decode(path, sampling_rate=round(sampling_rate / speed))
     y = np.pad(y, max(0, round(hop * sampling_rate) - len(y)))  # a window at least
-    mel = log_mel(
-        y,
-        sampling_rate=sampling_rate,
-        n_mels=n_mels,
-        window=2 * hop,
-        hop=hop,
-        fmax=sampling_rate / 2,
-    )
+    mel = log_mel(y, sampling_rate=sampling_rate, n_mels=n_mels, window=2 * hop, hop=hop)
     mel = np.maximum(mel - mel.max(), -60)
-    missing = max(0, n_frames - mel.shape[1])
-    mel = np.pad(mel, ((0, 0), (missing // 2, missing - missing // 2)), constant_values=-60)
+    short = max(0, n_frames - mel.shape[1])
+    mel = np.pad(mel, ((0, 0), (short // 2, short - short // 2)), constant_values=-60)
     rest = mel.shape[1] - n_frames
     starts = np.linspace(0, rest, 1 + round(2 * rest / n_frames)).round().astype(int)
     return np.stack([mel[:, start : start + n_frames] for start in starts])

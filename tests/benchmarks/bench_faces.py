@@ -22,21 +22,23 @@ EVERY = 10**6  # more frames than a video has: all of them
 
 
 def seconds(work, items, clock=time.process_time):
-    """Results for the items, and the time [s] they took."""
+    """Return results for the items, and the time [s] they took."""
     started = clock()
     results = [work(item) for item in items]
     return results, clock() - started
 
 
 def decode(path):
-    return sum(1 for _ in faces.frames(path, side=120))
+    """Return the number of frames of a video."""
+    return sum(1 for _ in faces.frames(path, n_frames=EVERY, side=120))
 
 
 def search(clip, folder):
-    """Share of a clip's frames with a face; what is made is kept in that folder."""
+    """Return the share of a clip's frames with a face; keep what is computed in that folder."""
     os.environ["PATHEMO_CACHE"] = folder
     cv2.setNumThreads(1)
-    return faces.detections(clip, n_frames=EVERY)["found"].mean()
+    boxes, _ = faces.detections(clip, n_frames=EVERY)
+    return boxes[:, 5].mean()
 
 
 def main():
@@ -54,13 +56,12 @@ def main():
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as another:
             jobs = [joblib.delayed(search)(clip, another) for clip in clips]
             _, all_cores = seconds(processes, [jobs], time.perf_counter)
-            found, searching = seconds(partial(search, folder=folder), clips)
+            shares, searching = seconds(partial(search, folder=folder), clips)
             _, cutting = seconds(partial(faces.crops, n_frames=EVERY, n_jobs=1), [index])
-        n, (height, width) = sum(counts), next(faces.frames(index["video"].iloc[0]))[1].shape
-        share = sum(found) / len(found)
-        print(
-            f"{name}: {len(index)} videos of {width} x {height}, {n} frames, {share:.1%} with a face"
-        )
+        (_, first), *_ = faces.frames(index["video"].iloc[0], n_frames=1)
+        n, (height, width), share = sum(counts), first.shape, sum(shares) / len(shares)
+        size = f"{len(index)} videos of {width} x {height}, {n} frames"
+        print(f"{name}: {size}, {share:.1%} with a face")
         print(
             f"    frames a second of one core: decoded {n / decoding:.0f}, decoded and searched "
             f"{n / searching:.0f}, decoded and cut out {n / cutting:.0f}"

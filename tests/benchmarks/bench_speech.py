@@ -17,7 +17,7 @@ N_CLIPS = 60
 
 
 def seconds(work, items):
-    """Results for the items, and the processor time [s] they took."""
+    """Return results for the items, and the processor time [s] they took."""
     started = time.process_time()
     results = [work(item) for item in items]
     return results, time.process_time() - started

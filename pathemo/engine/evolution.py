@@ -1,0 +1,218 @@
+"""Genotypes, the tournament, and the evolution of a path.
+
+A **genotype** says which modules a path uses: an integer array (n_layers, n_active) of distinct
+modules a layer. A **population** holds `population_size` genotypes for each of R replicas. In a
+generation two of a replica meet in a tournament; the winner's mutated copy takes the loser's place.
+
+Source: Fernando et al. 2017, "PathNet: Evolution Channels Gradient Descent in Super Neural
+Networks", arXiv 1701.08734, section 2.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+REACH = 2  # [modules] greatest move of a gene
+
+
+def random_genotype(generator, *, n_layers, n_modules, n_active):
+    """Return a genotype (n_layers, n_active) drawn uniformly."""
+    return np.stack([generator.choice(n_modules, n_active, replace=False) for _ in range(n_layers)])
+
+
+def mutate(genotype, generator, *, n_modules, n_forced=0):
+    """Return a mutated copy of a genotype (n_layers, n_active).
+
+    Each gene moves, with probability 1 / number of genes, by an integer drawn from [-2, 2], beyond
+    the edge of a layer on at its other edge, but not onto a module that the path already uses
+    there: the paper leaves open both edge and distinctness. The first `n_forced` genes of each
+    layer never move.
+
+    >>> mutate(np.array([[1, 4]]), np.random.default_rng(4), n_modules=6)
+    array([[2, 4]])
+    """
+    mutant = genotype.copy()
+    may_move = mutant[:, n_forced:]
+    moves = generator.integers(-REACH, REACH + 1, may_move.shape)
+    moves *= generator.random(may_move.shape) < 1 / may_move.size
+    for layer, gene in zip(*np.nonzero(moves), strict=True):
+        module = (may_move[layer, gene] + moves[layer, gene]) % n_modules
+        if module not in mutant[layer]:
+            may_move[layer, gene] = module
+    return mutant
+
+
+class Population:
+    """Genotypes of R replicas with the fitness each one had when it last competed.
+
+    Each replica draws from its own generator, so what happens to it does not depend on the others.
+
+    Parameters
+    ----------
+    generators : list of R numpy.random.Generator
+    size : int
+        Genotypes a replica; at least 2.
+    forced : int array (R, n_layers, F), optional
+        Modules that every genotype holds before its `n_active` own ones.
+
+    Attributes
+    ----------
+    genotypes : int array (R, size, n_layers, F + n_active)
+    fitness : float array (R, size), -inf for a genotype that has not competed since it was born
+    """
+
+    def __init__(self, generators, *, size, n_layers, n_modules, n_active, forced=None):
+        if size < 2:
+            raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
+        forced = (
+            np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
+        )
+        n_forced = forced.shape[2]
+        most = n_modules - n_forced
+        if not 1 <= n_active <= most:
+            raise ValueError(
+                f"n_active = {n_active}: beside {n_forced} forced ones, 1 to {most} may be"
+            )
+        self.generators = generators
+        self.mutation = dict(n_modules=n_modules, n_forced=n_forced)
+        self.genotypes = np.empty((len(generators), size, n_layers, n_forced + n_active), int)
+        for replica, place in np.ndindex(self.genotypes.shape[:2]):
+            free = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
+            genotype = random_genotype(generators[replica], **free)
+            for taken in np.sort(
+                forced[replica], axis=1
+            ).T:  # a number among the others to one among all
+                genotype = genotype + (genotype >= taken[:, None])
+            self.genotypes[replica, place] = np.hstack([forced[replica], genotype])
+        self.fitness = np.full((len(generators), size), -np.inf)
+
+    def draw(self):
+        """Return the two competitors of each replica: places in the population (R, 2), distinct."""
+        size = self.genotypes.shape[1]
+        return np.stack([generator.choice(size, 2, replace=False) for generator in self.generators])
+
+    def paths(self, places):
+        """Return the genotypes at `places` (R,): int array (R, n_layers, n_active)."""
+        return self.genotypes[np.arange(len(places)), places]
+
+    def settle(self, pairs, fitness):
+        """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner.
+
+        `pairs` (R, 2) are places of the competitors, from `draw`, `fitness` (R, 2) what each
+        reached. A tie goes to the second, which was trained last."""
+        winners = (fitness[:, 1] >= fitness[:, 0]).astype(int)
+        for replica, (pair, winner) in enumerate(zip(pairs, winners, strict=True)):
+            first, loser = pair[winner], pair[1 - winner]
+            self.fitness[replica, first] = fitness[replica, winner]
+            self.fitness[replica, loser] = -np.inf
+            genotype, generator = self.genotypes[replica, first], self.generators[replica]
+            self.genotypes[replica, loser] = mutate(genotype, generator, **self.mutation)
+        return winners
+
+    def best(self):
+        """Return the fittest genotype of each replica: int array (R, n_layers, n_active)."""
+        return self.paths(self.fitness.argmax(axis=1))
+
+
+class Evolution(NamedTuple):
+    """What `evolve` found: the best path of each replica, and how it came about."""
+
+    best: np.ndarray  # (R, L, N)
+    populations: (
+        np.ndarray
+    )  # (generations + 1, R, population_size, L, N): at first, after each tournament
+    history: pd.DataFrame  # a row a tournament and replica, see `evolve`
+
+
+def evolve(
+    net,
+    task,
+    examples,
+    *,
+    generations,
+    population_size=4,
+    minibatches=50,
+    forced=None,
+    progress=False,
+    **training,
+):
+    """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
+
+    In each generation, in every replica, two genotypes of the population are drawn, each is trained
+    for `minibatches` steps, and a mutated copy of the winner takes the loser's place. Fitness is
+    the accuracy over those minibatches. Ours: the best path is the one that was fittest when it
+    last competed.
+
+    Parameters
+    ----------
+    net : PathNet
+    task : str
+        Must have a head: `net.add_head(task, n_emotions)`.
+    examples : Examples
+    generations : int
+        Tournaments a replica; the budget is generations * 2 * minibatches gradient steps.
+    population_size : int
+        The fewer, the more of the budget each path gets; the paper's are 64.
+    forced : int array (R, L, F), optional
+        Modules that every path uses before its N own ones, and that do not learn: the frozen path,
+        which in the paper is free to be used or not.
+    progress : bool
+        Show a bar.
+    **training
+        Passed to `PathNet.train`, whose FloatingPointError it raises.
+
+    Returns
+    -------
+    evolution : Evolution
+        `history` has the columns generation, replica, genotype_first, genotype_second (modules of
+        each layer: "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent
+        so far), and the share of frozen modules of both: frozen_share (winner), frozen_share_lost.
+    """
+    if generations < 1:
+        raise ValueError(f"generations = {generations}: a path needs at least 1 tournament")
+    shape = dict(n_layers=net.n_layers, n_modules=net.n_modules, n_active=net.n_active)
+    population = Population(net.generators, size=population_size, forced=forced, **shape)
+    n_fixed = 0 if forced is None else forced.shape[2]
+    populations, history = [population.genotypes.copy()], []
+    for generation in tqdm(range(generations), desc=task, unit="generation", disable=not progress):
+        pairs = population.draw()
+        competing = [population.paths(pairs[:, competitor]) for competitor in (0, 1)]
+        fitness = [
+            net.train(task, paths, examples, steps=minibatches, n_fixed=n_fixed, **training)
+            for paths in competing
+        ]
+        winners = population.settle(pairs, np.stack(fitness, axis=1))
+        populations.append(population.genotypes.copy())
+        tournament = _tournament(competing, fitness, winners, net.frozen.cpu().numpy())
+        history.append(
+            tournament.assign(generation=generation, steps=2 * minibatches * (generation + 1))
+        )
+    history = pd.concat(history, ignore_index=True)
+    return Evolution(population.best(), np.stack(populations).astype(np.int16), history)
+
+
+def _tournament(competing, fitness, winners, frozen):
+    """Return a row a replica of a history, see `evolve`."""
+    shares = np.stack(
+        [np.take_along_axis(frozen, paths, axis=2).mean((1, 2)) for paths in competing]
+    )
+    texts = [[_text(genotype) for genotype in paths] for paths in competing]
+    replica = np.arange(len(winners))
+    return pd.DataFrame(
+        {
+            "replica": replica,
+            "genotype_first": texts[0],
+            "genotype_second": texts[1],
+            "fitness_first": fitness[0],
+            "fitness_second": fitness[1],
+            "winner": winners,
+            "frozen_share": shares[winners, replica],
+            "frozen_share_lost": shares[1 - winners, replica],
+        }
+    )
+
+
+def _text(genotype):
+    return " / ".join(" ".join(map(str, layer)) for layer in genotype)

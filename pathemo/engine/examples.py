@@ -1,0 +1,97 @@
+"""What a stack of replicas learns from: one table of inputs, and rows of each replica's own."""
+
+from math import prod
+
+import numpy as np
+import torch
+
+BYTE = 256  # what is dropped is drawn as bytes: probabilities are multiples of 1/256
+
+
+def random_bytes(generators, shape):
+    """Return random bytes (r, *shape), each replica's from its own generator."""
+    content = bytearray().join(generator.bytes(prod(shape)) for generator in generators)
+    return torch.frombuffer(content, dtype=torch.uint8).view(-1, *shape)
+
+
+class Examples:
+    """Inputs and labels that R replicas share, and the rows that each may learn from.
+
+    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no
+    others. Each distinct choice of rows (a fold) has a scaled copy of all: folds * n * (d + 1) * 4
+    bytes.
+
+    Parameters
+    ----------
+    features : float array (n, d), or images (n, channels, height, width)
+    labels : int array (n,)
+        Emotions as integers 0..K-1.
+    rows : list of R int arrays
+        The rows that each replica may learn from.
+    scaling : list of F pairs of arrays (d,), optional
+        Mean and 1 / spread of each fold, the `scaling` of other examples, to take their place.
+
+    Attributes
+    ----------
+    table : float tensor (F * n, d + 1)
+        Of F distinct folds; the last column is 1. Replica r's begins at row `first[r]`.
+    shape : tuple
+        Of one input: (d,), or (height, width, channels).
+    """
+
+    def __init__(self, features, labels, rows, *, scaling=None, device="cpu"):
+        features = np.moveaxis(
+            np.asarray(features, dtype=np.float32), 1, -1
+        )  # of images, the channels
+        self.labels, self.rows, self.device = (
+            np.asarray(labels),
+            list(map(np.asarray, rows)),
+            device,
+        )
+        self.shape = features.shape[1:]
+        features = features.reshape(len(features), -1)
+        wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(wrong):
+            raise ValueError(
+                f"features of {len(wrong)} rows are not finite, the first is row {wrong[0]}"
+            )
+        folds = {of_replica.tobytes(): of_replica for of_replica in self.rows}
+        place = {key: len(features) * fold for fold, key in enumerate(folds)}
+        self.first = torch.as_tensor(
+            [place[of_replica.tobytes()] for of_replica in self.rows], device=device
+        )
+        self.scaling = scaling or [_scaling(features[of_fold]) for of_fold in folds.values()]
+        table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
+        for scaled, (mean, scale) in zip(table, self.scaling, strict=True):
+            scaled[:, :-1] = (features - mean) * scale
+        self.table = torch.as_tensor(table, device=device).flatten(0, 1)
+
+    def inputs(self, rows, replicas=slice(None)):
+        """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica; their last is 1."""
+        places = torch.as_tensor(rows, device=self.device) + self.first[replicas, None]
+        return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
+
+    def draw(self, generators, replicas, *, steps, batch_size, balanced):
+        """Return the rows of the next minibatches of some replicas: int tensor (steps, r, B).
+
+        Each draws from its own generator, with replacement. Balanced minibatches draw an emotion
+        first and one of its rows second: rare emotions weigh as much as common ones, as in UAR."""
+        minibatches = []
+        for generator, rows in zip(generators, self.rows[replicas], strict=True):
+            if not balanced:
+                minibatches.append(rows[generator.integers(len(rows), size=(steps, batch_size))])
+                continue
+            order = np.argsort(self.labels[rows], kind="stable")
+            sorted_labels = self.labels[rows][order]
+            _, starts, counts = np.unique(sorted_labels, return_index=True, return_counts=True)
+            emotion = generator.integers(len(counts), size=(steps, batch_size))
+            within = (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
+            minibatches.append(rows[order[starts[emotion] + within]])
+        return torch.as_tensor(np.stack(minibatches, axis=1), device=self.device)
+
+
+def _scaling(features):
+    """Return mean and 1 / spread (d,) of features (n, d); 0 for the spread of a constant."""
+    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+    return mean.astype(np.float32), scale.astype(np.float32)

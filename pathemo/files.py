@@ -1,0 +1,222 @@
+"""The project's folders, atomic writes, and arrays that are kept on disk.
+
+What was computed of a recording, or took long to train, is kept under a digest of its content, the
+settings and the code, so that nothing outdated is ever taken; the checksum of its zip finds every
+flipped bit, so that nothing damaged is taken either.
+"""
+
+import ast
+import contextlib
+import functools
+import gzip
+import os
+import uuid
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pooch
+
+PACKAGE = Path(__file__).parent
+WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where it comes from."
+
+
+def project():
+    """Return the nearest folder upwards with an environment.yml; None outside of the project."""
+    here = Path.cwd()
+    return next(
+        (folder for folder in (here, *here.parents) if (folder / "environment.yml").is_file()), None
+    )
+
+
+def data_root(root=None):
+    """Return the corpora's folder: `root`, else PATHEMO_DATA, else data/ of the project or here."""
+    root = root or os.environ.get("PATHEMO_DATA") or (project() or Path.cwd()) / "data"
+    return Path(root).expanduser().absolute()
+
+
+def cache_folder():
+    """Return the folder of all that is kept: PATHEMO_CACHE, else the user's own."""
+    return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo")).expanduser()
+
+
+@contextlib.contextmanager
+def reading(path, kind, *errors):
+    """Name a file, what it should be and the way out in what reading it raises.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the file should be.
+    errors : exception types
+        With these, as with OSError, libraries say that it is damaged.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing is there.
+    ValueError
+        It is empty, or reading it raised one of the errors or a ValueError.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such {kind}. {WAY_OUT}")
+    try:
+        if os.path.getsize(path) == 0:
+            raise ValueError("it is empty (0 bytes)")
+        yield
+    except (OSError, *errors) as problem:
+        reason = getattr(problem, "strerror", None) or getattr(problem, "error_string", problem)
+        raise ValueError(f"{path}: it is damaged or no {kind} ({reason}). {WAY_OUT}") from problem
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """Give a file to write bytes to; it gets its name, and replaces what had it, when all of it is
+    there.
+
+    Several may write a file of one name at once: the last one's stays.
+
+    Raises
+    ------
+    OSError
+        It could not be written, for want of space perhaps: names the file; nothing is left behind.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as file:
+            yield file
+        unfinished.replace(path)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise OSError(problem.errno, f"could not be written: {reason}", str(path)) from problem
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def write_text(path, text):
+    """Write a text at once, packed if the name ends in .gz."""
+    data = text.encode("utf-8")
+    with atomic_write(path) as file:
+        file.write(gzip.compress(data, mtime=0) if Path(path).suffix == ".gz" else data)
+
+
+@functools.cache
+def code_digest(*rooms):
+    """Return a digest of what modules of this package do: each room is a module, or a folder of
+    them.
+
+    Comments, docstrings and layout are no part of it.
+
+    >>> code_digest("engine", "splits.py") == code_digest("engine")
+    False
+    """
+    modules = [file for room in rooms for file in (PACKAGE / room, *(PACKAGE / room).rglob("*.py"))]
+    modules = sorted(file for file in modules if file.is_file())
+    return joblib.hash([(str(file.relative_to(PACKAGE)), _statements(file)) for file in modules])
+
+
+def _statements(file):
+    """Return the statements of a module as text, without docstrings."""
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def recall(path):
+    """Return the array that `keep` wrote; None where there is none, or it is damaged."""
+    try:
+        with np.load(path) as kept:
+            return kept["array"]
+    except Exception:  # zip, zlib and npy each have errors of their own
+        return None
+
+
+def keep(path, array):
+    """Write an array to a file at once, and return it."""
+    with atomic_write(path) as file:
+        np.savez(file, array=array)
+    return array
+
+
+def load_or_compute(path, compute, *arguments):
+    """Return the array kept in a file; where there is no whole one, compute and keep it."""
+    array = recall(path)
+    return keep(path, np.asarray(compute(*arguments))) if array is None else array
+
+
+def per_recording(index, media, compute, settings=(), *, given=None, calls=(), n_jobs=-1, few=50):
+    """Return an array of each row's recording, kept in the cache: a list in the order of the index.
+
+    Parameters
+    ----------
+    index : DataFrame with the column clip
+    media : tuple of str
+        Columns of files; the first that a row has counts.
+    compute : function
+        `compute(path, *settings)` gives the array, or raises FileNotFoundError or ValueError that
+        name the file. Arrays are kept by the file's content, the settings, and the code of the
+        function's room.
+    given : list, optional
+        Last argument of `compute`, one a row, which follows from file and settings, so is no part
+        of the name.
+    calls : tuple of str
+        Other rooms whose code the function calls.
+    n_jobs, few : int
+        Processes; -1: one a processor. Fewer missing arrays than `few` are computed sooner in this
+        process.
+
+    Raises
+    ------
+    ValueError
+        Recordings are missing or cannot be used: all by name; the arrays of the others stay kept.
+    """
+    paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
+    given = {path: [last] for path, last in zip(paths, given)} if given else {}
+    room = compute.__module__.removeprefix("pathemo.").split(".")[0]
+    key = compute.__qualname__, settings, code_digest(room, *calls)
+    home = cache_folder() / room  # processes may have been started with another PATHEMO_CACHE
+    entries = {
+        path: home / f"{joblib.hash([pooch.file_hash(path), *key])}.npz"
+        if os.path.isfile(path)
+        else None
+        for path in paths.dropna().unique()
+    }
+    arrays = {path: entry and recall(entry) for path, entry in entries.items()}
+    missing = [path for path, array in arrays.items() if array is None]
+    with joblib.parallel_config(
+        "loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1
+    ):
+        new = joblib.Parallel()(
+            joblib.delayed(_try)(entries[path], compute, path, *settings, *given.get(path, []))
+            for path in missing
+        )
+    arrays.update(zip(missing, new))
+    lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"
+    problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]
+    problems += [str(array) for array in arrays.values() if isinstance(array, Exception)]
+    if problems:
+        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        listed = "\n".join(problems[:20] + more)
+        raise ValueError(
+            f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}"
+        )
+    return [arrays[path] for path in paths]
+
+
+def _try(entry, compute, *arguments):
+    """Return the array of one recording, kept from now on, or the error: why there is none."""
+    try:
+        array = np.ascontiguousarray(compute(*arguments))
+    except (FileNotFoundError, ValueError) as problem:
+        return problem
+    return keep(entry, array)

@@ -1,0 +1,145 @@
+"""Training of the networks of `nets`, and their posteriors over the folds of a study."""
+
+import copy
+from functools import partial
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchaudio.transforms import FrequencyMasking, TimeMasking
+from torchvision.transforms.v2 import MixUp
+
+from .. import files
+
+
+def fit(
+    net,
+    train,
+    development=None,
+    *,
+    seed,
+    epochs=30,
+    batch_size=64,
+    learning_rate=1e-3,
+    patience=30,
+    label_smoothing=0.0,
+    augment=None,
+):
+    """Return the losses of a training, a row an epoch; leave `net` as in its best or last epoch.
+
+    Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to
+    0 by a cosine. The same seed gives the same network, whatever was drawn before.
+    FloatingPointError where the loss is not finite.
+
+    Parameters
+    ----------
+    train, development : tuple of arrays (n, ...)
+        The arguments of `net`, then labels (n,) int. Clips of other speakers, for development,
+        decide when to stop: the epoch of their least loss is kept, `patience` after it is the end.
+    augment : dict, optional
+        `mixup`, its alpha, and `masks` (frequency, time), the greatest lengths of SpecAugment's,
+        two along each axis of the first argument.
+
+    Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup", 2018.
+    """
+    device = next(net.parameters()).device
+    *inputs, labels = (torch.as_tensor(part, device=device) for part in train)
+    n_classes = apply(net, [part[:1] for part in inputs]).shape[1]
+    counts = torch.bincount(labels, minlength=n_classes)
+    weight = torch.where(counts > 0, len(labels) / (counts.count_nonzero() * counts), 1.0)
+    optimiser = torch.optim.Adam(net.parameters(), learning_rate)
+    rate = CosineAnnealingLR(optimiser, epochs)
+    history, least, best, last = [], np.inf, None, None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for epoch in range(epochs):
+            net.train()
+            losses = []
+            for rows in torch.randperm(len(labels)).split(batch_size):
+                if len(rows) == 1:
+                    continue  # batch normalisation needs two
+                batch, target = [part[rows] for part in inputs], labels[rows]
+                if augment:
+                    batch[0], target = _augment(batch[0], target, n_classes, **augment)
+                loss = cross_entropy(net(*batch), target, weight, label_smoothing=label_smoothing)
+                if not loss.isfinite():
+                    reason = f"the loss is {loss.item()} in epoch {epoch + 1}"
+                    raise FloatingPointError(f"{reason}: try a rate below {learning_rate:g}")
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.item())
+            rate.step()
+            history.append({"loss": np.mean(losses)})
+            if development is None:
+                continue
+            *others, truth = development
+            logits, truth = apply(net, others), torch.as_tensor(truth, device=device)
+            loss = cross_entropy(logits, truth, weight).item()
+            history[-1]["development"] = loss
+            if loss < least:
+                least, best, last = loss, copy.deepcopy(net.state_dict()), epoch + patience
+            if epoch == last:
+                break
+    if best:
+        net.load_state_dict(best)
+    return pd.DataFrame(history)
+
+
+def _augment(levels, labels, n_classes, *, mixup=0.0, masks=()):
+    levels = levels[:, None]  # (B, 1, n_mels, n_frames)
+    for kind, size in 2 * list(zip((FrequencyMasking, TimeMasking), masks)):
+        levels = kind(size, iid_masks=True)(levels, levels.mean())
+    if mixup:
+        levels, labels = MixUp(alpha=mixup, num_classes=n_classes)(levels, labels)  # labels (B, K)
+    return levels[:, 0], labels
+
+
+@torch.no_grad()
+def apply(net, inputs, method=None):
+    """Return what a network, or a method of it, gives in evaluation: a tensor (n, ...)."""
+    net.eval()
+    method, device = method or net, next(net.parameters()).device
+    batches = zip(*(torch.as_tensor(part).split(256) for part in inputs))
+    return torch.cat([method(*(part.to(device) for part in batch)) for batch in batches])
+
+
+def one_network(network, inputs, labels, train, seed, *, embed=False, device="cpu", **settings):
+    """Return posteriors (n, K) of all rows, by a network that learned from those of `train`.
+
+    Parameters
+    ----------
+    network : function
+        Makes the network: `functools.partial(CNN14, 8, width=1 / 16)`, for instance.
+    inputs : tuple of arrays (n, ...)
+        The arguments of the network.
+    embed : bool
+        Return what its method `embed` gives, (n, d), instead of posteriors.
+    settings : of `fit`
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = network().to(device)
+    fit(net, [part[train] for part in (*inputs, labels)], seed=seed, **settings)
+    outputs = apply(net, inputs, net.embed) if embed else apply(net, inputs).softmax(dim=1)
+    return outputs.cpu().numpy()
+
+
+def over_folds(network, inputs, task, parts, seeds, *, n_jobs=1, **settings):
+    """Return posteriors (n_seeds, n_parts, n, K) by `one_network` a seed and part; cached.
+
+    Rows of the inputs are those of a `pathemo.transfer.Task`. Of a part, a `pathemo.splits.Fold`,
+    the training side counts.
+    """
+    learn = partial(one_network, network, inputs, task.labels(), **settings)
+    code, home = files.code_digest("multimodal"), files.cache_folder() / "networks"
+    jobs = [(task.rows(part.train), seed) for seed in seeds for part in parts]
+    paths = [home / f"{joblib.hash([learn, code, *job])}.npz" for job in jobs]
+    kept = joblib.delayed(files.load_or_compute)
+    outputs = joblib.Parallel(n_jobs=n_jobs, max_nbytes=None)(
+        kept(path, learn, *job) for path, job in zip(paths, jobs)
+    )
+    return np.reshape(outputs, (len(seeds), len(parts), *outputs[0].shape))

@@ -1,0 +1,174 @@
+"""The networks: published names, counts and shapes; what guides do; weights that are refused."""
+
+import functools
+import pickle
+
+import librosa
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from pathemo import speech
+from pathemo.multimodal import nets
+
+FRONT_END = {
+    "spectrogram_extractor.stft.conv_real.weight": (513, 1, 1024),
+    "spectrogram_extractor.stft.conv_imag.weight": (513, 1, 1024),
+    "logmel_extractor.melW": (513, 64),
+}
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+NAMES = [f"bn0.{name}" for name in NORM]
+for block in range(1, 7):
+    NAMES += [f"conv_block{block}.conv{n}.weight" for n in (1, 2)]
+    NAMES += [f"conv_block{block}.bn{n}.{name}" for n in (1, 2) for name in NORM]
+NAMES += [f"{layer}.{name}" for layer in ("fc1", "fc_audioset") for name in ("weight", "bias")]
+
+
+@pytest.fixture
+def cnn14(monkeypatch):
+    """The network as `published_cnn14` makes it, a sixteenth as wide so that its file is small."""
+    monkeypatch.setattr(nets, "CNN14", functools.partial(nets.CNN14, width=1 / 16))
+    return nets.CNN14()
+
+
+@pytest.fixture
+def checkpoint(cnn14, tmp_path):
+    """A file as PANNs publishes it: the front end's buffers and other entries around weights."""
+    state = {name: torch.zeros(shape) for name, shape in FRONT_END.items()} | cnn14.state_dict()
+    torch.save({"iteration": 1, "model": state}, tmp_path / "cnn14.pth")
+    return tmp_path / "cnn14.pth"
+
+
+def test_log_mels_are_those_of_each_clip(tmp_path, monkeypatch):
+    """As decoded and transformed by hand, (n_mels, n_frames) float32; kept on disk."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
+    files = [str(tmp_path / f"{seconds}.wav") for seconds in (1, 2)]
+    for seconds, file in enumerate(files, start=1):
+        soundfile.write(
+            file, np.random.default_rng(seconds).normal(size=seconds * 16000) / 9, 16000
+        )
+    index = pd.DataFrame({"clip": ["a", "b"], "audio": [files[0], pd.NA], "video": files})
+    settings = dict(n_mels=32, window=0.05, hop=0.04)
+    first = nets.log_mels(index, **settings)
+    y = speech.decode(files[1], sampling_rate=16000)
+    expected = speech.log_mel(y, sampling_rate=16000, **settings)
+    monkeypatch.setattr(nets.speech, "decode", None)  # the second time from the disk
+    for levels in (first, nets.log_mels(index, **settings)):
+        assert [level.shape for level in levels] == [(32, 26), (32, 51)]
+        np.testing.assert_array_equal(levels[1], expected)
+
+
+def test_front_end_is_librosa_s_at_the_published_settings():
+    """Log-mel levels of a sweep in noise, at 32 and 16 kHz: equal to librosa's within 0.001 dB."""
+    for rate, window, hop, highest in ((32000, 1024, 320, 14000), (16000, 512, 160, 8000)):
+        y = librosa.chirp(fmin=50, fmax=8000, sr=rate, duration=0.5)
+        y += np.random.default_rng(0).normal(size=len(y)) / 20
+        published = dict(n_fft=window, hop_length=hop, n_mels=64, fmin=50, fmax=highest)
+        mel = librosa.feature.melspectrogram(y=y, sr=rate, pad_mode="reflect", **published)
+        expected = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
+        levels = speech.log_mel(y, sampling_rate=rate)
+        np.testing.assert_allclose(levels, expected, rtol=0, atol=1e-3)
+
+
+def test_cnn14_has_the_published_names_and_size():
+    """PANNs' names; weights, statistics and front end fill the published file but for its frame."""
+    state = nets.CNN14().state_dict()
+    assert set(state) == set(NAMES)
+    floats = sum(t.numel() for t in state.values() if t.is_floating_point())
+    front_end = sum(np.prod(shape) for shape in FRONT_END.values())
+    assert 0 < 327_428_481 - 4 * (floats + front_end) < 20_000
+    assert state["conv_block6.conv2.weight"].shape == (2048, 2048, 3, 3)
+
+
+def test_width_scales_channels_and_embedding():
+    """A sixteenth: 4 to 128 channels, embeddings of 128."""
+    net = nets.CNN14(8, width=1 / 16).eval()
+    assert net.conv_block1.conv1.out_channels == 4
+    embedding = net.embed(torch.randn(2, 64, 40))
+    assert embedding.shape == (2, 128) and (embedding >= 0).all()
+    assert net(torch.randn(2, 64, 40)).shape == (2, 8)
+
+
+def test_published_weights_are_taken_over(cnn14, checkpoint):
+    """Every weight, for AudioSet's classes; other classes have a new head on the same body."""
+    for n_classes in (None, 8):
+        net = nets.published_cnn14(checkpoint, n_classes)
+        for name, weights in net.state_dict().items():
+            new = n_classes and name.startswith("fc_audioset")
+            assert new or torch.equal(weights, cnn14.state_dict()[name])
+        assert net.fc_audioset.weight.shape == (n_classes or 527, 128)
+
+
+def test_other_names_and_shapes_are_listed(checkpoint):
+    """A weight under another name, and one of another shape: all of them are in the error."""
+    state = torch.load(checkpoint)
+    state["model"]["fc2.weight"] = state["model"].pop("fc1.weight")
+    state["model"]["bn0.weight"] = torch.ones(128)
+    torch.save(state, checkpoint)
+    with pytest.raises(RuntimeError, match=r'(?s)CNN14.*"fc1\.weight".*"fc2\.weight".*bn0\.weight'):
+        nets.published_cnn14(checkpoint)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("code of a checkpoint was run",)
+
+
+def test_nothing_of_a_checkpoint_is_run(tmp_path, capsys):
+    """A pickle that calls a function is refused."""
+    torch.save({"model": Harmful()}, tmp_path / "harmful.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        nets.published_cnn14(tmp_path / "harmful.pth")
+    assert "was run" not in capsys.readouterr().out
+
+
+def test_alexnet_takes_log_mel_images_of_any_size():
+    """Level and spread of a clip change nothing."""
+    net, levels = nets.AlexNet(8).eval(), torch.randn(2, 64, 90)
+    logits = net(levels)
+    assert logits.shape == (2, 8)
+    torch.testing.assert_close(net(10 * levels - 40), logits, atol=1e-4, rtol=1e-4)
+
+
+def test_guided_transformer_has_the_published_layers():
+    """640 numbers of the guide, 810 of the image, a layer of 50 for the bi-LSTM; emotions."""
+    net = nets.GuidedTransformer(8).eval()
+    images, guides = torch.rand(2, 3, 48, 48)
+    assert net.localisation[:7](guides[:, None]).shape == (3, 640)
+    assert net.body[:-2](images[:, None]).shape == (3, 810)
+    assert net.embed(images, guides).shape == (3, 50)
+    assert net(images, guides).shape == (3, 8)
+
+
+def test_guided_transformer_starts_at_the_identity():
+    """Before training images are shown as they are, whatever the guide, which learns at once."""
+    torch.manual_seed(0)
+    net = nets.GuidedTransformer(8).eval()
+    images, guides = torch.rand(2, 3, 48, 48)
+    torch.testing.assert_close(net.warp(images, guides), images, atol=1e-5, rtol=0)
+    net(images, guides).sum().backward()
+    assert net.localisation[-1].weight.grad.abs().sum() > 0
+
+
+def test_the_guide_moves_the_image():
+    """A map that shifts by half a width shows the right half of the image on the left."""
+    net = nets.GuidedTransformer(8).eval()
+    net.localisation[-1].bias.data[2] = 1.0
+    image = torch.rand(1, 48, 48)
+    warped = net.warp(image, torch.zeros(1, 48, 48))
+    torch.testing.assert_close(warped[..., :24], image[..., 24:], atol=1e-5, rtol=0)
+    assert (warped[..., 25:] == 0).all()
+
+
+def test_attention_weighs_the_moments_of_a_clip():
+    """It is positive, sums to one, and logits follow from outputs weighted by it."""
+    torch.manual_seed(0)
+    net, sequences = nets.AttentiveLSTM(5, 4).eval(), torch.randn(2, 9, 5)
+    summed, attention = net.attend(sequences)
+    assert attention.shape == (2, 9) and (attention > 0).all()
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+    outputs = net.lstm(sequences)[0]
+    torch.testing.assert_close(summed, torch.einsum("bt,btd->bd", attention, outputs))
+    torch.testing.assert_close(net(sequences), net.head(summed))

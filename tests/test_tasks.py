@@ -1,0 +1,208 @@
+"""Tasks: corpora as something to learn, of every modality, and tasks made of tasks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_transfer import FAR, NEAR, TARGET, index_of, run, task
+
+from pathemo import corpora, faces, speech, splits, tasks, transfer
+
+
+def test_a_task_scales_each_speaker_only_under_its_name():
+    """Plain inputs are the features; normalised ones have mean 0 within a speaker, and say so."""
+    index = index_of(TARGET)
+    plain = tasks.task("target", index, TARGET.features)
+    assert (plain.features == TARGET.features).all()
+    assert (plain.version, plain.inputs, len(plain.folds)) == ("synthetic-1", "plain", 3)
+    normalised = tasks.task("target", index, TARGET.features, inputs="speaker-normalised")
+    assert np.abs(normalised.features[TARGET.speaker == "target1"].mean(0)).max() < 1e-5
+    rows = run(transfer.from_scratch, target=normalised).rows
+    assert set(rows["inputs"]) == {"speaker-normalised"}
+    with pytest.raises(ValueError, match="inputs = 'z-scored': choose 'plain' or 'speaker-norm"):
+        tasks.task("target", index, TARGET.features, inputs="z-scored")
+
+
+def test_a_corpus_without_speakers_is_a_source_only():
+    """It gets no folds, so that as a target it is refused."""
+    source = tasks.task("crowd", index_of(TARGET).assign(speaker=pd.NA), TARGET.features)
+    assert source.folds == ()
+    assert len(run(transfer.fine_tune, sources=(source,)).rows)
+    with pytest.raises(ValueError, match="crowd has no folds"):
+        run(transfer.from_scratch, target=source)
+
+
+def test_a_task_cannot_be_changed_behind_its_name():
+    """What differs is a task of its own: kept outcomes are found by what a task holds."""
+    with pytest.raises(AttributeError):
+        TARGET.variant = "steps=100"
+    assert replace(TARGET, variant="steps=100").key() == TARGET.key() | {"variant": "steps=100"}
+    assert not TARGET.absent
+
+
+def test_posteriors_of_clips_are_means_over_their_frames():
+    """By hand, for clips asked for in any order; the frames of other clips do not count."""
+    target = replace(TARGET, clip=np.array([1, 0, 1, 2]))
+    assert target.rows([2, 1]).tolist() == [0, 2, 3]
+    of_rows = np.array([[0.25, 0.75], [0.75, 0.25], [1, 0]])
+    assert target.of_clips(of_rows, [2, 1]).tolist() == [[1, 0], [0.5, 0.5]]
+
+
+def test_labels_of_frames_are_those_of_their_clips():
+    """By hand; column k of posteriors is the emotion that sorts there."""
+    some = replace(TARGET, emotion=np.array(["joy", "anger", "joy"]), clip=np.array([2, 1, 1]))
+    assert some.emotions.tolist() == ["anger", "joy"]
+    assert some.labels().tolist() == [1, 0, 0]
+    assert replace(some, clip=None).labels().tolist() == [1, 0, 1]
+
+
+def test_a_task_of_crops_has_the_clips_that_have_any():
+    """Clips without a face are in no fold; speakers are normalised over their frames."""
+    index, clip = index_of(TARGET), np.repeat(np.arange(3, 54), 2)
+    images, options = TARGET.features[clip].reshape(-1, 1, 3, 4), dict(clip=clip, modality="crops")
+    crops = tasks.task("target", index, images, inputs="speaker-normalised", **options)
+    assert crops.modality == "crops" and len(crops.emotion) == 51 and crops.clip.max() == 50
+    assert (crops.emotion == TARGET.emotion[3:]).all()
+    assert sorted(np.concatenate([fold.test for fold in crops.folds])) == list(range(51))
+    mine = crops.features[crops.speaker[crops.clip] == "target1"]
+    assert mine.shape[1:] == (1, 3, 4) and np.abs(mine.mean(0)).max() < 1e-5
+
+
+def test_groups_part_the_speakers():
+    """A speaker is in one group, with all of its rows; each group is a task with own folds."""
+    index, clip = index_of(task("own", 4, n_speakers=6)), np.repeat(np.arange(108), 2)
+    features = np.arange(216.0)[:, None]
+    parts = tasks.groups("own", index, features, 3, clip=clip, modality="crops")
+    keys = [(part.name, part.variant, part.draw) for part in parts]
+    assert keys == [("own", "groups=3", draw) for draw in (1, 2, 3)]
+    speakers = [speaker for part in parts for speaker in np.unique(part.speaker)]
+    assert sorted(speakers) == [f"own{s}" for s in range(6)]
+    for part in parts:
+        assert (part.modality, part.inputs, part.version) == ("crops", "plain", "synthetic-1")
+        assert len(part.folds) == 2 and len(part.features) == 72
+        rows = clip[part.features[:, 0].astype(int)]
+        assert (index["speaker"].to_numpy()[rows] == part.speaker[part.clip]).all()
+        assert (index["emotion"].to_numpy()[rows] == part.emotion[part.clip]).all()
+
+
+def test_few_training_speakers_are_drawn_and_test_clips_stay():
+    """One of two training speakers is left in each fold, the same for a draw, and rows say so."""
+    few, again = (tasks.with_few_speakers(TARGET, 1, draw=3) for _ in range(2))
+    assert (few.variant, few.draw) == ("training_speakers=1", 3)
+    for fold, whole, same in zip(few.folds, TARGET.folds, again.folds, strict=True):
+        assert len(np.unique(TARGET.speaker[fold.train])) == 1
+        assert set(fold.train) < set(whole.train) and (fold.test == whole.test).all()
+        assert (fold.train == same.train).all()
+    draws = [tasks.with_few_speakers(TARGET, 1, draw=draw).folds[0].train for draw in range(9)]
+    assert len({tuple(train) for train in draws}) == 2
+
+
+def test_with_some_emotions_a_task_has_their_clips_alone():
+    """In every fold and row; a fold that would test none is left out."""
+    shared = tasks.with_emotions(TARGET, ["joy", "fear", "zest"])
+    known = np.flatnonzero(TARGET.emotion != "anger")
+    assert shared.variant == "shared_emotions" and shared.emotions.tolist() == ["fear", "joy"]
+    assert (shared.features == TARGET.features[known]).all()
+    for fold, whole in zip(shared.folds, TARGET.folds, strict=True):
+        for side, side_of_whole in zip(fold[1:], whole[1:]):
+            assert set(known[side]) == set(side_of_whole) & set(known)
+    emotion = np.where(TARGET.speaker == "target0", "anger", TARGET.emotion)
+    assert len(tasks.with_emotions(replace(TARGET, emotion=emotion), ["joy"]).folds) == 2
+    clip = np.repeat(np.arange(54), 2)
+    framed = replace(TARGET, features=TARGET.features[clip], clip=clip)
+    shared = tasks.with_emotions(framed, ["joy"])
+    assert shared.clip.tolist() == np.repeat(np.arange(18), 2).tolist()
+    assert (shared.features[::2] == TARGET.features[TARGET.emotion == "joy"]).all()
+
+
+def test_sources_are_pooled_into_one():
+    """All their clips, in order, over all their emotions; speakers of the same name stay two."""
+    clip = np.repeat(np.arange(len(FAR.emotion)), 2)
+    for far in (FAR, replace(FAR, features=FAR.features[clip], clip=clip)):
+        both = tasks.pooled([NEAR, far])
+        assert both.name == "near&far" and both.version == "synthetic-0&synthetic-0"
+        assert both.emotions.tolist() == ["anger", "calm", "fear", "joy"]
+        assert len(both.emotion) == len(NEAR.emotion) + len(FAR.emotion)
+        assert both.speaker[0] == "near near0" and both.speaker[-1] == "far far1"
+        assert (both.features[both.rows([len(NEAR.emotion)])] == FAR.features[0]).all()
+        assert len(run(transfer.fine_tune, sources=(both,)).rows)
+
+
+def stand_in(monkeypatch):
+    """Let sound and landmarks of a clip be numbers that tell the clip, and the speed of sound."""
+
+    def functionals(index, *, speed=1.0, n_jobs=1):
+        return np.array([[speed * place, speed] for place in range(len(index))], np.float32)
+
+    def segments(index, *, speed=1.0, n_jobs=1):
+        clip = np.repeat(np.arange(len(index)), 2)
+        return np.tile(functionals(index, speed=speed)[clip][:, None], (1, 3, 1)), clip
+
+    monkeypatch.setattr(speech, "functionals", functionals)
+    monkeypatch.setattr(speech, "segments", segments)
+    monkeypatch.setattr(faces, "functionals", lambda index, n_jobs=1: functionals(index))
+
+
+def index_with(folder, column, n_files=54):
+    """An index of the target's clips, the first of which have files of their own."""
+    paths = [folder / f"{column}{place}" for place in range(n_files)]
+    for place, path in enumerate(paths):
+        path.write_text(str(place))
+    files = pd.array([*map(str, paths), *[pd.NA] * (54 - n_files)], "string")
+    return index_of(TARGET).assign(clip=np.arange(54).astype(str), **{column: files})
+
+
+@pytest.mark.parametrize("modality, n_rows", [("speech", 54), ("log-mel", 108)])
+def test_faster_and_slower_copies_are_rows_of_the_same_clips(
+    modality, n_rows, tmp_path, monkeypatch
+):
+    """Each speed adds its rows, normalised on their own scale; folds are of clips."""
+    stand_in(monkeypatch)
+    indexes = {"target": index_with(tmp_path, "audio")}
+    args = ["target"], indexes, modality, ["speaker-normalised"]
+    [alone] = tasks.corpus_tasks(*args).values()
+    [both] = tasks.corpus_tasks(*args, speeds=[1.0, 1.1]).values()
+    assert len(alone.features) == n_rows and len(both.features) == 2 * n_rows
+    assert (both.features[:n_rows] == alone.features).all()
+    assert set(both.clip) == set(both.clip[n_rows:]) == set(range(54)) and len(both.emotion) == 54
+    assert [fold.name for fold in both.folds] == ["target0", "target1", "target2"]
+    of_first = both.features[n_rows:][both.speaker[both.clip[n_rows:]] == "target0"]
+    assert abs(of_first.mean(0)).max() < 1e-4
+
+
+def test_a_corpus_that_is_not_here_is_an_absent_task(tmp_path, monkeypatch):
+    """Without an index, or any file of the modality; clips that lack one are left out."""
+    stand_in(monkeypatch)
+    indexes = {"target": index_with(tmp_path, "audio", 50)}
+    indexes["near"] = index_with(tmp_path, "landmarks")
+    all_tasks = tasks.corpus_tasks(["target", "near", "far"], indexes, "speech", ["plain"])
+    assert list(all_tasks) == [(name, "plain") for name in ("target", "near", "far")]
+    assert [task.absent for task in all_tasks.values()] == [False, True, True]
+    assert len(all_tasks["target", "plain"].emotion) == 50
+    assert all_tasks["near", "plain"].key()["modality"] == "speech"
+    landmarks = tasks.corpus_tasks(["near"], indexes, "landmarks", ["plain"])["near", "plain"]
+    assert (landmarks.modality, len(landmarks.emotion)) == ("landmarks", 54)
+    with pytest.raises(ValueError, match="'smell': choose one of speech, log-mel, landmarks, hog"):
+        tasks.corpus_tasks(["target"], indexes, "smell", ["plain"])
+
+
+SHAPES = {"speech": (len(speech.FUNCTIONALS),), "hog": (1344,), "crops": (1, 48, 48)}
+SHAPES |= {"landmarks": (len(faces.FUNCTIONALS),), "log-mel": (1, 32, 48)}
+
+
+@pytest.mark.parametrize("modality", SHAPES)
+def test_every_modality_gives_a_task(modality, synthetic_root, tmp_path, monkeypatch):
+    """Of real files: rows of its shape, one or several a clip; all inputs have the same clips."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
+    name = "ravdess" if modality == "landmarks" else "savee"
+    index = corpora.load(name, synthetic_root).groupby("speaker").head(2).reset_index(drop=True)
+    options = {"n_frames": 2} if modality in ("hog", "crops") else {}
+    inputs = ["plain", "speaker-normalised"]
+    pair = tasks.corpus_tasks([name], {name: index}, modality, inputs, **options)
+    assert list(pair) == [(name, "plain"), (name, "speaker-normalised")]
+    for (_, i), some in pair.items():
+        assert (some.modality, some.inputs) == (modality, i)
+        assert some.features.dtype == np.float32 and some.features.shape[1:] == SHAPES[modality]
+        assert len(some.clip) == len(some.features) and set(some.clip) == set(range(len(index)))
+        assert [fold.name for fold in some.folds] == [f.name for f in splits.folds_for(index)]
