@@ -230,19 +230,19 @@ def compare(rows, pairs, by=(), **options):
 
 
 def verdict(differences, *, level=0.05):
-    """Return a sentence that counts what differences say, p-values corrected by Holm over all their
-    rows.
+    """Return a sentence that counts what differences say, p-values corrected over all their rows.
 
-    >>> verdict(pd.DataFrame({"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01],
-    ...                       "p": [0.01, 0.4]}))
-    '+0.5 points on average over 2 comparisons; better in 1, worse in 0, undecided in 1; 1
-    significant at 5 %'"""
+    >>> table = {"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01]}
+    >>> print(verdict(pd.DataFrame(table | {"p": [0.01, 0.4]})))
+    +0.5 points on average over 2 comparisons; better in 1, worse in 0, undecided in 1;
+    1 significant at 5 %
+    """
     better, worse = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
     mean, n = 100 * differences["difference"].mean(), len(differences)
     significant = (holm(differences["p"]) < level).sum()
     return (
-        f"{mean:+.1f} points on average over {n} comparisons; better in {better}, worse in {worse}, "
-        f"undecided in {n - better - worse}; {significant} significant at {100 * level:.0f} %"
+        f"{mean:+.1f} points on average over {n} comparisons; better in {better}, worse in {worse},"
+        f" undecided in {n - better - worse}; {significant} significant at {100 * level:.0f} %"
     )
 
 

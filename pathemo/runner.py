@@ -139,25 +139,27 @@ def _read_notebook(name):
 
 def _defaults(name):
     """Return the parameters of a notebook with their defaults."""
-    parameters = papermill.inspect_notebook(_read_notebook(name))
-    defaults = {key: parameter["default"] for key, parameter in parameters.items()}
+    found = papermill.inspect_notebook(_read_notebook(name)).values()
     try:
-        return {key: ast.literal_eval(default) for key, default in defaults.items()}
+        return {parameter["name"]: ast.literal_eval(parameter["default"]) for parameter in found}
     except (SyntaxError, ValueError):
+        defaults = [parameter["default"] for parameter in found]
         message = f"notebooks/{name}.ipynb: parameters are `name = literal`, not {defaults}"
         raise ValueError(message) from None
 
 
 def _common(settings):
-    """Return what all notebooks depend on: threads, environment, code, recordings, listed once."""
+    """Return a digest of what all notebooks share: threads, environment, code, and recordings."""
     environment = pooch.file_hash(report.home() / "environment.yml")
     rooms = sorted(path.name for path in files.PACKAGE.iterdir() if path.name != "runner.py")
     root = files.data_root().resolve()
-    paths = root.rglob("[!.]*") if settings["data"] == "recorded" else ()
-    sizes = {path.relative_to(root): path.stat().st_size for path in paths if path.is_file()}
-    recordings = sorted((*path.parts, size) for path, size in sizes.items())
-    recordings = [parts for parts in recordings if parts[0] != "synthetic"]
-    return [settings["threads"], environment, files.code_digest(*rooms), recordings]
+    paths = sorted(root.rglob("[!.]*")) if settings["data"] == "recorded" else []
+    sizes = [
+        (path.relative_to(root).as_posix(), path.stat().st_size)
+        for path in paths
+        if path.is_file() and not path.is_relative_to(root / "synthetic")
+    ]
+    return joblib.hash([settings["threads"], environment, files.code_digest(*rooms), sizes])
 
 
 def _digest(settings, name):

@@ -187,8 +187,8 @@ def _folds(index, names, sides):
     folds = [Fold(str(names[test[0]]), train, test) for train, test in sides]
     if len(folds) < 2:
         raise ValueError(
-            f"speakers {np.unique(index['speaker']).tolist()} fill {len(folds)} test side, and a split "
-            "needs two: load more speakers"
+            f"speakers {np.unique(index['speaker']).tolist()} fill {len(folds)} test side, "
+            "and a split needs two: load more speakers"
         )
     assert_speaker_disjoint(folds, index)
     return folds

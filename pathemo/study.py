@@ -1,8 +1,7 @@
-"""The jobs of a study: run side by side, each kept when it is finished, with settings that others
-chose.
+"""The jobs of a study: run side by side, each kept when finished, with settings that others chose.
 
-Jobs go to processes of this machine, or to the workers of a Dask cluster. On either the rows are
-the same."""
+Jobs go to processes of this machine, or to workers of a Dask cluster; the rows are the same.
+"""
 
 import contextlib
 import os
@@ -18,13 +17,8 @@ from tqdm.auto import tqdm
 
 from . import files, metrics, transfer
 
-ROOMS = (
-    "engine",
-    "metrics.py",
-    "splits.py",
-    "tasks.py",
-    "transfer.py",
-)  # what an outcome depends on
+# What an outcome depends on
+ROOMS = "engine", "metrics.py", "splits.py", "tasks.py", "transfer.py"
 CHOICE_SEEDS = 3  # what one seed chooses is mostly noise
 
 
@@ -49,8 +43,7 @@ class Job(NamedTuple):
 
 
 def source_lists(target, names, tasks):
-    """Return the source lists to try for a target: each alone, then all that are here in every
-    order.
+    """Return the source lists of a target: each alone, then all that are here, in every order.
 
     `tasks` are by (name, inputs), as of `pathemo.tasks.corpus_tasks`.
     """
@@ -76,8 +69,8 @@ def run(jobs, *, n_jobs=1):
     Notes
     -----
     Outcomes are kept in the cache by protocol, data, settings and the engine's code, so an
-    interrupted study goes on where it was. Workers of a cluster need the same version of this
-    package."""
+    interrupted study goes on where it was. Workers need the same version of this package.
+    """
     jobs = [Job(*job) for job in jobs]
     paths = _paths(jobs)
     kept = {path: files.recall(path) for path in paths.values()}
@@ -227,17 +220,12 @@ def _best(jobs, candidates, corpora, n_jobs):
                     numbers.append((*key, number))
     uar = [_mean_uar(outcome.rows) for outcome in run(trials, n_jobs=n_jobs)]
     columns = ["protocol", "target", "inputs", "number"]
-    table = pd.DataFrame(numbers, columns=columns).assign(development=uar)
+    table = pd.DataFrame(numbers, columns=columns).assign(development=np.array(uar, float))
     table = table.groupby(columns, sort=False, as_index=False)["development"].mean()
-    best = (
-        table.sort_values("development", ascending=False, kind="stable")
-        .groupby(columns[:3])
-        .head(1)
-    )
+    best = table.loc[table.groupby(columns[:3], sort=False)["development"].idxmax()]
     chosen = {tuple(row[:3]): candidates[row[3]] for row in best[columns].to_numpy()}
-    table["candidate"] = [
-        ", ".join(f"{k}={v}" for k, v in candidates[n].items()) for n in table["number"]
-    ]
+    texts = [", ".join(f"{k}={v}" for k, v in candidate.items()) for candidate in candidates]
+    table["candidate"] = [texts[number] for number in table["number"]]
     table["chosen"] = table.index.isin(best.index)
     return [chosen.get(key, candidates[0]) for key in keys], table.drop(columns="number")
 

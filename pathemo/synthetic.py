@@ -37,8 +37,8 @@ SOUND = {
     "ravdess": (48_000, 5.6, -36, -75),
     "savee": (44_100, 5.1, -31, -66),
 }
-# Width [pixels], wall and noise [grey levels]
-FILM = {"enterface": (150, 85, 2.5), "ravdess": (212, 226, 1), "savee": (160, 120, 1.5)}
+# Width [pixels], and how bright the wall is [grey level]
+FILM = {"enterface": (150, 85), "ravdess": (212, 226), "savee": (160, 120)}
 # Pitch [semitones], rate [octaves], level [dB], spectral tilt [dB/octave], breath; neutral is 0
 VOICES = {
     "anger": (3.5, 0.15, 7, 2.2, 0),
@@ -160,9 +160,8 @@ def manner(table, clip, seed, what):
     """Return what the speaker adds to a row of the table, and that row as it is in this clip."""
     rng, person = stream(seed, clip, "clip", what), stream(seed, clip, "speaker", what)
     spread = np.std([*table.values()], axis=0) / 2
-    strength = person.lognormal(0, 0.25, len(spread)) * rng.lognormal(0, 0.25)
-    apex = strength * table.get(clip["emotion"], 0) + rng.normal(0, spread)
-    return person.normal(0, spread), apex
+    apex = rng.lognormal(0, 0.3) * np.array(table.get(clip["emotion"], 0))
+    return person.normal(0, spread), apex + rng.normal(0, spread)
 
 
 def speak(clip, seed):
@@ -232,23 +231,18 @@ def track(clip, seconds, seed):
     moves[:, 5:] = np.maximum(jaw, 0)
     size = stream(seed, clip, "speaker", "size").normal(28, 1.5, 2)  # of half a face [pixels]
     shape = size * [landmarks(*move) for move in moves]
-    rng = stream(seed, clip, "clip", "place")
-    lean = rng.normal(0, 0.03) + rng.normal(0, 0.01, (len(time), 1, 1))  # [radians]
-    middle = FILM[clip["corpus"]][0] / 2, 0.47 * HEIGHT
-    place = rng.normal(middle, 2) + rng.normal(0, 0.5, (len(time), 1, 2))
-    return place + shape + lean * shape[:, :, ::-1] * (-1, 1)
+    rng, middle = stream(seed, clip, "clip", "place"), (FILM[clip["corpus"]][0] / 2, 0.47 * HEIGHT)
+    return rng.normal(middle, 2) + shape + rng.normal(0, 0.3, shape.shape)  # nobody keeps still
 
 
 def film(clip, points, seed):
     """Return RGB pictures of a face with landmarks: (n_frames, height, width, 3) uint8."""
-    width, wall, grain = FILM[clip["corpus"]]
+    width, wall = FILM[clip["corpus"]]
     person = stream(seed, clip, "speaker", "colours")
     skin = np.array([236, 196, 168]) * person.uniform(0.6, 1)
     hair = skin * person.uniform(0.1, 0.6)
     wall = np.full((HEIGHT, width, 3), wall, np.uint8)
-    frames = np.array([draw(wall.copy(), face, skin, hair) for face in points])
-    noise = stream(seed, clip, "clip", "film").normal(0, grain, (*frames.shape[:3], 1))
-    return (frames + noise).clip(0, 255).astype(np.uint8)
+    return np.array([draw(wall.copy(), face, skin, hair) for face in points])
 
 
 def draw(picture, points, skin, hair):

@@ -72,7 +72,7 @@ def test_the_toy_corpus_and_protocol_work(copy):
             (copy / block.split()[1]).write_text(block, encoding="utf-8")
         else:
             printed += run(copy, "-c", block)
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
     tests, failed = re.search(r"(\d+) passed", printed), re.search(r"\d+ failed", printed)
     assert int(tests[1]) >= 5 and not failed
     assert re.search(r"toy: .*toy\n +clips +24/24\n +speakers +4\n", printed)

@@ -47,7 +47,7 @@ def test_a_constant_feature_is_zero():
 def test_images_and_given_scaling():
     """Images are flattened, pixel by pixel; other clips can be scaled as the first ones were."""
     images = FEATURES[:, :4].reshape(N, 2, 1, 2)  # channels first
-    unscaled = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
+    unscaled = [(np.zeros(4, np.float32), np.ones(4, np.float32))]
     examples = Examples(images, LABELS, [PARTS[0]], scaling=unscaled)
     x = examples.inputs(np.arange(N)[None])
     assert examples.shape == (1, 2, 2)

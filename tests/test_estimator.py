@@ -46,9 +46,7 @@ def test_as_good_as_a_perceptron(load):
 
 
 def test_fitting_again_starts_from_the_sources(digits):
-    """A second fit gives the posteriors, path and history of the first, whatever was fitted
-    between.
-    """
+    """A second fit gives what the first did, whatever was fitted between."""
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
     first = classifier.fit(X, y).predict_proba(X)
@@ -85,22 +83,18 @@ def test_target_leaves_frozen_modules_as_they_are(digits):
     """What a source froze is the same to the bit after the target, and nothing else is frozen."""
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
-    frozen, before = (
-        classifier.source_net_.frozen,
-        [w.clone() for w in classifier.source_net_.layers],
-    )
+    source_net = classifier.source_net_
+    frozen, before = source_net.frozen, [weights.clone() for weights in source_net.layers]
     assert frozen.sum() == SMALL["n_active"] * classifier.n_layers
     net = classifier.fit(X, y).net_
     for layer, weights in enumerate(before):
         assert (net.layers[layer] == weights)[frozen[:, layer]].all()
         assert not (net.layers[layer] == weights)[~frozen[:, layer]].all()
-        assert (classifier.source_net_.layers[layer] == weights).all()
+        assert (source_net.layers[layer] == weights).all()
 
 
 def test_source_leaves_fresh_modules(digits):
-    """After a source, what it did not freeze is within the bounds of a first draw; the rest is
-    not.
-    """
+    """What a source did not freeze is within the bounds of a first draw; the rest is not."""
     source, _ = digits
     net = PathNetClassifier(**SMALL).set_params(learning_rate=0.5).fit_source(*source).source_net_
     for layer, inputs in enumerate((64, 8)):
@@ -132,9 +126,8 @@ def test_steps_are_those_of_the_history_and_the_final_ones(digits):
     """The budget is what was asked for: two competitors a generation, and then the best path."""
     _, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).set_params(minibatches=5, final_minibatches=7).fit(X, y)
-    assert (
-        classifier.history_["steps"].iloc[-1] == 2 * 5 * 3 and classifier.n_steps_ == 2 * 5 * 3 + 7
-    )
+    assert classifier.history_["steps"].iloc[-1] == 2 * 5 * 3
+    assert classifier.n_steps_ == 2 * 5 * 3 + 7
     a_pass = int(np.ceil(len(X) / 32))
     assert PathNetClassifier(**SMALL).fit(X, y).n_steps_ == 4 * 3 * a_pass
     assert classifier.best_path_.shape == (2, 2)
@@ -144,15 +137,12 @@ def test_scale_of_features_does_not_matter(digits):
     """Features in other units, and one that is constant, change no prediction."""
     _, (X, y) = digits
     expected = PathNetClassifier(**SMALL).fit(X, y).predict(X)
-    np.testing.assert_array_equal(
-        PathNetClassifier(**SMALL).fit(1024 * X, y).predict(1024 * X), expected
-    )
+    scaled = PathNetClassifier(**SMALL).fit(1024 * X, y).predict(1024 * X)
+    np.testing.assert_array_equal(scaled, expected)
 
 
 def test_inside_pipeline_and_grid_search(digits):
-    """A grid search over a pipeline gives each candidate its sources, and finds the better
-    width.
-    """
+    """A grid search over a pipeline gives each candidate its sources, and finds the width."""
     source, (X, y) = digits
     labels = np.array(["five", "six", "seven", "eight", "nine"])[y - 5]
     pipeline = make_pipeline(StandardScaler(), PathNetClassifier(sources=(source,), **SMALL))
@@ -179,15 +169,12 @@ def test_pickled_with_its_sources(digits):
     classifier = PathNetClassifier(**SMALL).fit_source(*source).fit(X, y)
     copy = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(copy.predict_proba(X), classifier.predict_proba(X))
-    np.testing.assert_array_equal(
-        copy.fit(X, y % 2).predict(X), classifier.fit(X, y % 2).predict(X)
-    )
+    again, expected = (one.fit(X, y % 2).predict(X) for one in (copy, classifier))
+    np.testing.assert_array_equal(again, expected)
 
 
 def test_mistakes_are_named(digits):
-    """Other features than the sources', a shape changed after them, no tournament: each error says
-    which.
-    """
+    """Other features than the sources', a shape changed after them, no tournament."""
     source, (X, y) = digits
     classifier = PathNetClassifier(**SMALL).fit_source(*source)
     with pytest.raises(NotFittedError):
@@ -200,13 +187,3 @@ def test_mistakes_are_named(digits):
         PathNetClassifier(generations=0).fit(X, y)
     with pytest.raises(ValueError, match="64 features|65 features"):
         PathNetClassifier(sources=((np.ones((4, 65)), [0, 1, 0, 1]),)).fit(X, y)
-
-
-def test_verbose_shows_each_evolution(digits, capsys):
-    """`verbose` shows a bar for each task; without it there is no output."""
-    source, (X, y) = digits
-    PathNetClassifier(**SMALL).fit(X, y)
-    assert capsys.readouterr() == ("", "")
-    PathNetClassifier(sources=(source,), verbose=True, **SMALL).fit(X, y)
-    shown = capsys.readouterr().err
-    assert "source 1: 100%" in shown and "target: 100%" in shown

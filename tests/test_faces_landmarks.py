@@ -109,12 +109,17 @@ def test_a_frame_with_an_empty_cell_is_left_out(tmp_path, points):
     np.testing.assert_allclose(time, np.delete(np.arange(10), 4) / 30)
 
 
-def test_a_table_of_several_people_is_refused(tmp_path, points):
-    """Their frames have the same times."""
-    both = [table(points + shift, timestamp=np.arange(10) / 30) for shift in (0, 200)]
-    pd.concat(both).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(ValueError, match="its times do not increase"):
-        faces.track(tmp_path / "a.csv")
+def test_of_several_people_the_one_in_most_frames_is_taken(tmp_path, points):
+    """Two others in three frames each do not count, nor do cells that are empty."""
+    both = [table(points, timestamp=np.arange(10) / 30, face_id=1)]
+    both.append(table(points[:3] + 200, timestamp=np.arange(3) / 30, face_id=0))
+    both.append(table(points[:3] - 200, timestamp=np.arange(3) / 30, face_id=2))
+    both = pd.concat(both)
+    both.iloc[4, 20] = np.nan
+    both.to_csv(tmp_path / "a.csv", index=False)
+    time, read = faces.track(tmp_path / "a.csv")
+    np.testing.assert_allclose(read, np.delete(points, 4, axis=0))
+    assert len(time) == 9
 
 
 def test_without_timestamps_frames_are_a_thirtieth_of_a_second_apart(tmp_path, points):

@@ -195,6 +195,16 @@ def test_images_of_common_formats_are_read_as_grey(tmp_path, ending, colour):
     assert np.abs(picture(path).astype(int) - np.array(image.convert("L"), int)).max() <= 6
 
 
+def test_sixteen_bits_become_eight_from_darkest_to_brightest(tmp_path):
+    """A camera of 12 bits uses a sixteenth of 16; the image uses all of its eight."""
+    deep = np.linspace(100, 4000, 64 * 48).reshape(48, 64).astype(np.uint16)
+    for ending in ("png", "tiff"):
+        Image.fromarray(deep).save(tmp_path / f"a.{ending}")
+        image = picture(tmp_path / f"a.{ending}")
+        assert image.dtype == np.uint8
+        assert np.abs(image - (deep - 100.0) / 3900 * 255).max() <= 1
+
+
 def test_a_turned_photograph_is_upright(tmp_path):
     """The orientation in a photograph's EXIF is applied, as PIL applies it."""
     exif = Image.Exif()

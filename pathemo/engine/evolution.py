@@ -30,7 +30,7 @@ def mutate(genotype, generator, *, n_modules, n_forced=0):
     there: the paper leaves open both edge and distinctness. The first `n_forced` genes of each
     layer never move.
 
-    >>> mutate(np.array([[1, 4]]), np.random.default_rng(4), n_modules=6)
+    >>> mutate(np.array([[1, 4]]), np.random.default_rng(10), n_modules=6)
     array([[2, 4]])
     """
     mutant = genotype.copy()

@@ -322,7 +322,8 @@ class PathNet:
         if not finite.all():
             wrong = (np.flatnonzero(~finite.cpu().numpy()) + replicas.start).tolist()
             raise FloatingPointError(
-                f"the loss of replicas {wrong} on {task!r} is not finite: try a smaller learning rate"
+                f"the loss of replicas {wrong} on {task!r} is not finite: "
+                "try a smaller learning rate"
             )
 
 

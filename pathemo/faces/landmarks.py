@@ -25,16 +25,16 @@ def track(path):
     """Return times (n_frames,) [s] and landmarks (n_frames, 68, 2) [pixels], as they were tracked.
 
     Columns are those of OpenFace, `x_0` to `x_67`, `y_0` to `y_67`, where y points down, and, each
-    where it is there, `timestamp` and `success` (frames of 0 are left out). Without timestamps,
-    frames are 1/30 s apart.
+    where it is there, `timestamp`, `success` (frames of 0 are left out) and `face_id` (the person
+    in most frames is taken). Without timestamps, frames are 1/30 s apart.
 
     Raises
     ------
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is no such table, its rows differ in length, its times do not increase (as when it holds
-        several people), or no frame has a face. (What ends between two rows, not packed, passes.)
+        It is no such table, its rows differ in length, its times do not increase, or no frame has
+        a face. (What ends between two rows, not packed, passes.)
     """
     with files.reading(path, "table of landmarks", EOFError, IndexError, zlib.error):
         table = np.genfromtxt(path, delimiter=",", names=True, loose=False, ndmin=1)
@@ -48,6 +48,9 @@ def track(path):
         good &= np.ptp(points, axis=1).min(axis=1) > 0  # no face: all points are one
         if "success" in names:
             good &= table["success"] == 1
+        if "face_id" in names and good.any():
+            people, counts = np.unique(table["face_id"][good], return_counts=True)
+            good &= table["face_id"] == people[counts.argmax()]
         time, points = time[good], points[good]
         if not len(points):
             raise ValueError("no frame of it has a face")

@@ -33,14 +33,22 @@ def frames(path, *, n_frames, side=np.inf):
         if not container.streams.video:
             raise ValueError("it has no picture")
         stream = container.streams.video[0]
-        whole = container.duration or 0  # some announce none of the stream
-        duration = float((stream.duration or 0) * stream.time_base) or whole / av.time_base
-        if duration <= 0:
-            raise ValueError("it announces no duration")
-        for number, frame in enumerate(_choose(stream, duration / n_frames, side)):
+        for number, frame in enumerate(_choose(stream, _duration(container) / n_frames, side)):
             if number > 1.1 * n_frames:
                 raise ValueError("it is damaged: it lasts longer than it announces")
             yield frame
+
+
+def _duration(container):
+    """Return how long a video is [s]; without an announcement, where its last packet begins."""
+    stream = container.streams.video[0]
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration:
+        return container.duration / av.time_base
+    starts = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+    container.seek(0)
+    return float(max(starts, default=0) * stream.time_base)
 
 
 def _choose(stream, step, side):
@@ -54,7 +62,7 @@ def _choose(stream, step, side):
         count += 1
         if now + lasts / 2 > due - 1e-6:
             yield now, _grey(frame, side)
-            due += step * (1 + max(0, now - due) // step)
+            due += step * (1 + max(0, now - due) // step) if step else 0
         now += lasts
     if max(count, now / lasts) < 0.9 * stream.frames:  # frames that an AVI drops count in its time
         raise ValueError(f"it is truncated: {stream.frames} frames announced, {count} there")
@@ -73,14 +81,17 @@ def _grey(frame, side):
 def picture(path):
     """Return the picture of an image file, (height, width) uint8 grey: any common format.
 
-    Errors are those of `frames`.
+    What has more than 8 bits is stretched from its darkest to its brightest, since few such files
+    use all. Errors are those of `frames`.
     """
     with files.reading(path, "image", cv2.error):
         content = np.fromfile(path, np.uint8)  # OpenCV itself reads only ASCII paths on Windows
-        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         if image is None:
             raise ValueError("it is damaged or no image")
-    return image
+    if image.dtype == np.uint8:
+        return image
+    return cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
 
 
 def reduce(image, side):

@@ -20,8 +20,7 @@ def late_fusion(train_posteriors, truth, test_posteriors):
 
     Parameters
     ----------
-    train_posteriors, test_posteriors : list of arrays (n_train, K), (n_test, K)
-        One a modality.
+    train_posteriors, test_posteriors : list of arrays (n_train, K), (n_test, K), one a modality
     truth : (n_train,) str or int
         Column k of what is returned is the k-th of its sorted values.
 

@@ -15,8 +15,6 @@ from torchvision.models import alexnet
 
 from .. import files, speech
 
-FRONT_END = "spectrogram_extractor.", "logmel_extractor."  # of PANNs; ours is speech.log_mel
-
 
 def log_mels(index, *, sampling_rate=16000, n_jobs=-1, **options):
     """Return the log-mel spectrogram (n_mels, n_frames) float32 [dB] of each clip; cached.
@@ -97,7 +95,8 @@ def published_cnn14(path, n_classes=None):
     """
     net = CNN14()
     weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    net.load_state_dict({k: v for k, v in weights.items() if not k.startswith(FRONT_END)})
+    front_end = "spectrogram_extractor", "logmel_extractor"  # ours is `speech.log_mel`
+    net.load_state_dict({k: v for k, v in weights.items() if not k.startswith(front_end)})
     if n_classes:
         net.fc_audioset = Linear(net.fc1.out_features, n_classes)
     return net
@@ -166,11 +165,11 @@ class AttentiveLSTM(nn.Module):
 
     def __init__(self, n_features, n_classes, *, hidden=50, dropout=0.3):
         super().__init__()
-        both, options = 2 * hidden, dict(batch_first=True, bidirectional=True, dropout=dropout)
+        options = dict(batch_first=True, bidirectional=True, dropout=dropout)
         self.lstm = nn.LSTM(n_features, hidden, 2, **options)
-        self.score = Sequential(
-            Linear(both, both), nn.Tanh(), Dropout(dropout), Linear(both, 1), nn.Tanh()
-        )
+        both = 2 * hidden
+        layers = [Linear(both, both), nn.Tanh(), Dropout(dropout), Linear(both, 1), nn.Tanh()]
+        self.score = Sequential(*layers)
         self.head = Sequential(Dropout(dropout), Linear(both, n_classes))
 
     def attend(self, sequences):

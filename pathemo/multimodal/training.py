@@ -77,8 +77,8 @@ def fit(
             if development is None:
                 continue
             *others, truth = development
-            logits, truth = apply(net, others), torch.as_tensor(truth, device=device)
-            loss = cross_entropy(logits, truth, weight).item()
+            truth = torch.as_tensor(truth, device=device)
+            loss = cross_entropy(apply(net, others), truth, weight).item()
             history[-1]["development"] = loss
             if loss < least:
                 least, best, last = loss, copy.deepcopy(net.state_dict()), epoch + patience
@@ -114,8 +114,7 @@ def one_network(network, inputs, labels, train, seed, *, embed=False, device="cp
     ----------
     network : function
         Makes the network: `functools.partial(CNN14, 8, width=1 / 16)`, for instance.
-    inputs : tuple of arrays (n, ...)
-        The arguments of the network.
+    inputs : tuple of arrays (n, ...), the arguments of the network
     embed : bool
         Return what its method `embed` gives, (n, d), instead of posteriors.
     settings : of `fit`

@@ -20,9 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pathemo.evolution import evolve, random_genotype
-from pathemo.examples import Examples
-from pathemo.pathnet import PathNet
+from pathemo.engine import Examples, PathNet, evolve, random_genotype
 
 LAYERS, MODULES, ACTIVE, WIDTH, BATCH, INPUTS, CLASSES = 3, 10, 3, 20, 16, 784, 10
 SHAPE = dict(n_layers=LAYERS, n_modules=MODULES, n_active=ACTIVE)
@@ -30,9 +28,7 @@ ROUNDS = 5
 
 
 class PlainPathNet(nn.Module):
-    """The same mathematics, one path at a time and module by module, with autograd: the
-    yardstick.
-    """
+    """The yardstick: the same mathematics, one path and module at a time, with autograd."""
 
     def __init__(self):
         super().__init__()
@@ -50,9 +46,8 @@ class PlainPathNet(nn.Module):
 def data(n=2000):
     """Features (n, INPUTS) and labels (n,) that mean nothing."""
     generator = np.random.default_rng(0)
-    return generator.standard_normal((n, INPUTS), dtype=np.float32), generator.integers(
-        CLASSES, size=n
-    )
+    features = generator.standard_normal((n, INPUTS), dtype=np.float32)
+    return features, generator.integers(CLASSES, size=n)
 
 
 def plain(steps=500):
@@ -71,17 +66,13 @@ def plain(steps=500):
 
 
 def stacked(replicas, device="cpu"):
-    """Function that trains a stack for a while and returns its path-steps a second, all replicas
-    together.
-    """
+    """Return a function that trains a stack and gives its path-steps a second, of all replicas."""
     features, labels = data()
     paths = np.stack([random_genotype(np.random.default_rng(r), **SHAPE) for r in range(replicas)])
     net = PathNet(INPUTS, seeds=range(replicas), width=WIDTH, device=device, **SHAPE)
     net.add_head("task", CLASSES)
     examples = Examples(features, labels, [np.arange(len(features))] * replicas, device=device)
-    settings = dict(
-        batch_size=BATCH, optimiser="sgd", momentum=0, learning_rate=0.01, balanced=False
-    )
+    settings = dict(batch_size=BATCH, optimiser="sgd", learning_rate=0.01, balanced=False)
 
     def rate(steps=50):
         started = time.perf_counter()
@@ -93,9 +84,7 @@ def stacked(replicas, device="cpu"):
 
 
 def limit(replicas, device="cpu", repetitions=50):
-    """Path-steps a second if nothing but the path's matrix products were done, batched over the
-    replicas.
-    """
+    """Return path-steps a second if nothing but the path's matrix products were done, batched."""
     spent = 0
     for layer in range(LAYERS):
         d = INPUTS if layer == 0 else WIDTH
@@ -130,12 +119,10 @@ def peak():
 
 
 def memory(replicas):
-    """Peak memory [MB] of a process that trains so many replicas, beyond that of one that trains
-    one.
-    """
-    code = "import sys; sys.path.insert(0, {!r}); from bench_engine import *; stacked({})(50); print(peak())"
-    here = str(Path(__file__).parent)
-    commands = [[sys.executable, "-c", code.format(here, r)] for r in (replicas, 1)]
+    """Return the peak memory [MB] of a process that trains them beyond that of one with one."""
+    code = "from bench_engine import *; stacked({})(50); print(peak())"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"
+    commands = [[sys.executable, "-c", code.format(r)] for r in (replicas, 1)]
     large, small = (float(subprocess.check_output(command)) for command in commands)
     return large - small
 
@@ -168,18 +155,15 @@ def main(device="cpu"):
         bound = max(limit(replicas, device) for replicas in (4, 8, 16, 32, sizes[-1]))
         rounds.append({"plain": plain(), "limit": bound, **{r: run() for r, run in runs.items()}})
     median = {what: np.median([one[what] for one in rounds]) for what in rounds[0]}
-    print(
-        f"\n{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS}"
-    )
+    threads, version = torch.get_num_threads(), torch.__version__
+    print(f"\n{device}, {threads} threads, torch {version}, medians of {ROUNDS}")
     print(f"plain PathNet, one path at a time: {median['plain']:,.0f} path-steps/s")
     print(f"nothing but the matrix products: {median['limit']:,.0f} path-steps/s\n")
     columns = ["replicas", "path-steps/s", "times plain", "share of limit", "weights MB", "peak MB"]
     print("| " + " | ".join(columns) + " |", "| ---: " * len(columns) + "|", sep="\n")
     for replicas in sizes:
-        rate, weights = (
-            median[replicas],
-            4e-6 * replicas * MODULES * WIDTH * (INPUTS + 1 + 2 * (WIDTH + 1)),
-        )
+        rate, fan_ins = median[replicas], INPUTS + 1 + 2 * (WIDTH + 1)
+        weights = 4e-6 * replicas * MODULES * WIDTH * fan_ins
         times, share = rate / median["plain"], rate / median["limit"]
         cells = [f"{replicas:,}", f"{rate:,.0f}", f"{times:.1f}", f"{share:.0%}", f"{weights:,.0f}"]
         cells += [f"{memory(replicas):,.0f}" if device == "cpu" else ""]

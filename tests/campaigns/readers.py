@@ -58,42 +58,11 @@ def own_table(path):
     return corpora.from_table(path)[columns].astype(object).where(pd.notna, "").to_numpy().tolist()
 
 
-def network(path):
-    """Digest of a network's state."""
-    from pathemo import PathNet
+def kept(path):
+    """Digest of the array kept at `path`, computed of the text beside it where there is none."""
+    from pathemo import files
 
-    return PathNet.load(path).fingerprint()
-
-
-def small_evolution(path, generations=4):
-    """Digest of what an evolution finds that goes on from the checkpoint, if there is one."""
-    import joblib
-    import torch
-
-    from pathemo import PathNet, evolve
-    from pathemo.examples import Examples
-
-    torch.set_num_threads(1)
-    draw, labels = np.random.default_rng(0), np.arange(30) % 3
-    examples = Examples(draw.standard_normal((30, 5)), labels, [np.arange(30)])
-    net = PathNet(5, seeds=[0], n_modules=4, n_active=2, width=3)
-    net.add_head("a", 3)
-    settings = dict(generations=generations, population_size=3, minibatches=2)
-    found = evolve(net, "a", examples, checkpoint=path, checkpoint_every=1, **settings)
-    return joblib.hash([found.populations, found.history, net.fingerprint()])
-
-
-def cached(path):
-    """Digest of the array of a text beside the cache, whose entry is at `path`."""
-    import os
-
-    from pathemo import cache
-
-    os.environ["PATHEMO_CACHE"] = str(Path(path).parents[1])
-    index = pd.DataFrame({"clip": ["a"], "text": [str(Path(path).parents[2] / "text")]})
-    form = dict(kind="letters", code="1", shape=(-1, 4), dtype=np.int64)
-    (made,) = cache.arrays(index, ("text",), letters, (), **form)
-    return digest(made)
+    return digest(files.load_or_compute(path, letters, Path(path).with_name("text")))
 
 
 def letters(path):

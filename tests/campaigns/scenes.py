@@ -210,19 +210,6 @@ def _is_whole(root):
     return there == SOUNDS and not list(root.glob(".*.part"))
 
 
-def evolutions_at_once(folder):
-    """Exit codes; whether both, with one checkpoint, are as one alone; what was left behind."""
-    folder = Path(folder)
-
-    def evolve(name, checkpoint):
-        (folder / f"{name}.digest").write_text(readers.small_evolution(folder / checkpoint, 15))
-
-    codes = together(*(lambda name=name: evolve(name, "both") for name in ("one", "other")))
-    codes += together(lambda: evolve("alone", "alone"))
-    digests = {path.read_text() for path in folder.glob("*.digest")}
-    return codes, len(digests) == 1, [path.name for path in folder.glob("*.part")]
-
-
 @contextlib.contextmanager
 def full_disk(n_bytes):
     """A disk on which no file can have more bytes."""
@@ -234,30 +221,19 @@ def full_disk(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
-def features_on_a_full_disk(folder, n_bytes):
-    """Array of a text, made while the disk was full."""
-    from pathemo import cache  # noqa: F401 (without room in memory, joblib would do without processes)
-
+def array_on_a_full_disk(path, n_bytes):
+    """Array of a text, kept while the disk was full."""
     with full_disk(n_bytes):
-        return readers.cached(Path(folder) / "cache" / "letters" / "entry")
+        return readers.kept(path)
 
 
-def network_on_a_full_disk(path, n_bytes):
-    """A network written while the disk was full."""
-    from pathemo import PathNet
-
-    net = PathNet(5, seeds=[1], n_modules=4, n_active=2, width=3)
-    with full_disk(n_bytes):
-        net.save(path)
-
-
-def rows_on_a_full_disk(path, n_bytes):
-    """Result rows written while the disk was full."""
-    from pathemo import report
+def text_on_a_full_disk(path, n_bytes):
+    """A table written while the disk was full."""
+    from pathemo import files
 
     text = pd.DataFrame(np.random.default_rng(0).random((500, 4))).to_csv()
     with full_disk(n_bytes):
-        report.write(Path(path), text)
+        files.write_text(path, text)
 
 
 def fetch_on_a_full_disk(folder, n_bytes):

@@ -16,12 +16,6 @@ def test_extractions_of_features(forker, synthetic_root, tmp_path, turn):
 
 
 @rounds
-def test_evolutions(forker, tmp_path, turn):
-    """Two evolutions keep one checkpoint."""
-    assert forker(scenes.evolutions_at_once, tmp_path)[1] == ([0, 0, 0], True, [])
-
-
-@rounds
 def test_fetches(forker, tmp_path, turn):
     """Two fetches of a corpus: one waits for the other."""
     assert forker(scenes.fetches_at_once, tmp_path)[1] == ([0, 0], True, ["emodb.txt"])

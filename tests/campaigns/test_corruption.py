@@ -202,64 +202,24 @@ def test_own_table(worker, tmp_path, tell):
     assert not tally.wrong
 
 
-def test_networks(worker, tmp_path, tell):
-    """A network's state comes back to the bit, or its file is refused."""
-    from pathemo import PathNet
-
-    paths = [tmp_path / "one", tmp_path / "other"]
-    for seed, path in enumerate(paths):
-        net = PathNet(5, seeds=[seed], n_modules=4, n_active=2, width=3)
-        net.add_head("a", 3)
-        net.save(path)
-    tally = campaign(
-        worker,
-        readers.network,
-        paths,
-        tmp_path / "case",
-        60,
-        2000,
-        lambda answer, good, _: answer in good,
-    )
-    tell("networks", tally)
-    assert not tally.wrong
-
-
-def test_evolutions(worker, tmp_path, tell):
-    """An evolution goes on from its checkpoint to the bit, or refuses it."""
-    paths = [tmp_path / "one", tmp_path / "other"]
-    for path in paths:
-        readers.small_evolution(path)
-    tally = campaign(
-        worker,
-        readers.small_evolution,
-        paths,
-        tmp_path / "case",
-        20,
-        500,
-        lambda answer, good, _: answer in good,
-    )
-    tell("checkpoints of evolutions", tally)
-    assert not tally.wrong
-
-
-def test_cache_entries(worker, tmp_path, tell):
-    """A damaged entry, or one of another recording, is made anew."""
+def test_kept_arrays(worker, tmp_path, tell):
+    """A damaged array of the cache is computed anew: a checksum finds every flipped bit."""
     entries = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "text").write_text(4 * f"{name:>8}")
-        worker(readers.cached, tmp_path / name / "cache" / "letters" / "entry")
-        entries += (tmp_path / name / "cache" / "letters").iterdir()
+        entries.append(tmp_path / name / "entry.npz")
+        worker(readers.kept, entries[-1])
     tally = campaign(
         worker,
-        readers.cached,
+        readers.kept,
         entries,
         entries[0],
         40,
         1000,
-        lambda answer, good, _: answer == good[0],
+        lambda answer, good, content: answer == good[content == entries[1].read_bytes()],
     )
-    tell("cache entries", tally)
+    tell("kept arrays", tally)
     assert not tally.wrong and tally["right answers"] == tally.total()
 
 
@@ -288,7 +248,7 @@ def test_profiles(worker, tmp_path, tell):
     """A profile is as YAML reads it, or its error names it; none is run, for another run is at
     work.
     """
-    one = "data: synthetic\nthreads: 1\nnotebooks: {01_one: {seed: 3}, 02_two: {}}\nreads: {02_two: [01_one]}\n"
+    one = "data: synthetic\nthreads: 1\nnotebooks: {01_one: {seed: 3}, 02_two: {}}\n"
     paths = [tmp_path / "reports" / f"{name}.yaml" for name in ("small", "other")]
     for folder in ("reports/small", "notebooks"):
         (tmp_path / folder).mkdir(parents=True)

@@ -7,9 +7,8 @@ import gzip
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from pathemo import cache, checkpoints, faces, speech
+from pathemo import faces, files, speech
 from pathemo.corpora import emodb, enterface, ravdess, savee
 
 TONE = np.sin(np.arange(4000) / 5)
@@ -25,17 +24,6 @@ def wav(tmp_path):
 def refuse(path, message):
     with pytest.raises(ValueError, match=f"{path.name}: .*{message}"):
         speech.decode(path, sampling_rate=16000)
-
-
-def test_a_flipped_bit_in_a_weight(tmp_path):
-    """torch does not compare the checksums that it writes."""
-    weights = torch.arange(1000.0)
-    checkpoints.write(tmp_path / "run", "a thing", {"weights": weights})
-    content = bytearray((tmp_path / "run").read_bytes())
-    content[content.index(weights.numpy().tobytes()) + 402] ^= 64
-    (tmp_path / "run").write_bytes(content)
-    with pytest.raises(ValueError, match="run is damaged"):
-        checkpoints.read(tmp_path / "run", "a thing")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +98,7 @@ def test_landmarks_that_were_shifted_cut_or_empty(synthetic_root, tmp_path, chan
         assert len(time) == len(lines) - 2
         assert np.isfinite(faces.functionals_of(time, points)).all()
     else:
-        with pytest.raises(ValueError, match=r"a\.csv: .*(cells|increase)"):
+        with pytest.raises(ValueError, match=r"a\.csv: (?s:.*)(columns|increase)"):
             faces.track(tmp_path / "a.csv")
 
 
@@ -129,24 +117,14 @@ def test_digits_and_letters_of_other_scripts(reader, name):
         reader.read_name(name)
 
 
-def test_an_entry_of_the_cache_that_is_empty_or_of_another_recording(tmp_path, monkeypatch):
-    """Where the number of rows is free, an empty entry was an array without rows."""
-    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path))
-    made = np.arange(6).reshape(3, 2)
-    for name in ("one", "other"):
-        entry = tmp_path / name
-        assert (
-            cache._make(entry, (-1, 2), np.int64, lambda name=name: made * len(name))
-            == made * len(name)
-        ).all()
-    content = entry.read_bytes()
-    for damaged in (
-        b"",
-        content[:32],
-        content[:-16] + content[-8:],
-        (tmp_path / "one").read_bytes(),
-    ):
-        entry.write_bytes(damaged)
-        assert cache._recall(entry, (-1, 2), np.int64) is None
-    entry.write_bytes(content)
-    assert (cache._recall(entry, (-1, 2), np.int64) == 5 * made).all()
+def test_a_kept_array_that_is_empty_cut_or_has_a_flipped_bit(tmp_path):
+    """An empty entry was an array without rows once; numpy alone believes some cut ones."""
+    path, array = tmp_path / "entry.npz", np.arange(600).reshape(300, 2)
+    files.keep(path, array)
+    content = path.read_bytes()
+    flipped = content[:500] + bytes([content[500] ^ 64]) + content[501:]
+    for damaged in (b"", content[:32], content[:-16], content[:-16] + content[-8:], flipped):
+        path.write_bytes(damaged)
+        assert files.recall(path) is None
+    path.write_bytes(content)
+    np.testing.assert_array_equal(files.recall(path), array)

@@ -19,34 +19,14 @@ def limits(n_bytes):
 def test_cache(worker, tmp_path, tell):
     """No entry is there; with room again the array is right."""
     (tmp_path / "text").write_text("abcd" * 500)
-    good = readers.digest(readers.letters(tmp_path / "text").astype(np.int64))
-    tally = Tally()
-    for limit in limits(2000 * 8):
-        outcome = worker(scenes.features_on_a_full_disk, tmp_path, limit)
-        tally.add(limit, outcome, named=str(tmp_path / "cache"), right=lambda _: False)
-        assert not list((tmp_path / "cache").rglob("*.*"))
-    tell("full disk, features", tally)
+    good, tally = readers.digest(readers.letters(tmp_path / "text")), Tally()
+    for limit in limits(2000):
+        outcome = worker(scenes.array_on_a_full_disk, tmp_path / "entry.npz", limit)
+        tally.add(limit, outcome, named="entry.npz", right=lambda _: False)
+        assert [path.name for path in tmp_path.iterdir()] == ["text"]
+    tell("full disk, kept arrays", tally)
     assert not tally.wrong
-    assert worker(readers.cached, tmp_path / "cache" / "letters" / "entry") == ("read", good)
-
-
-def test_network(worker, tmp_path, tell):
-    """The error names the file, and the former one stays."""
-    from pathemo import PathNet
-
-    net, tally = PathNet(5, seeds=[0], n_modules=4, n_active=2, width=3), Tally()
-    net.save(tmp_path / "net")
-    for limit in limits((tmp_path / "net").stat().st_size - 500):
-        tally.add(
-            limit,
-            worker(scenes.network_on_a_full_disk, tmp_path / "net", limit),
-            named=str(tmp_path / "net"),
-            right=lambda _: False,
-        )
-        assert [path.name for path in tmp_path.iterdir()] == ["net"]
-    tell("full disk, networks", tally)
-    assert not tally.wrong
-    assert PathNet.load(tmp_path / "net").fingerprint() == net.fingerprint()
+    assert worker(readers.kept, tmp_path / "entry.npz") == ("read", good)
 
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "index.html"])
@@ -55,7 +35,7 @@ def test_report(worker, tmp_path, tell, name):
     (tmp_path / name).write_text("former")
     errors = 0
     for limit in limits(15_000):
-        outcome = worker(scenes.rows_on_a_full_disk, tmp_path / name, limit)
+        outcome = worker(scenes.text_on_a_full_disk, tmp_path / name, limit)
         assert outcome[0] == "error" and name in str(outcome), outcome
         assert [path.name for path in tmp_path.iterdir()] == [name]
         assert (tmp_path / name).read_text() == "former"

@@ -4,10 +4,12 @@ alone.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -47,6 +49,8 @@ def project(folder):
     for name in ("notebooks", "reports"):
         (folder / name).mkdir(parents=True)
     (folder / "environment.yml").write_text("name: small\n")
+    for name in ("conf.py", "site.css"):
+        shutil.copy(Path(__file__).parents[2] / "reports" / name, folder / "reports")
     (folder / "reports" / "small.yaml").write_text(
         "data: synthetic\nnotebooks: {01_one: {seed: 3}}\n"
     )

@@ -12,9 +12,8 @@ from damage import LONG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pathemo import corpora
+from pathemo import corpora, synthetic
 from pathemo.corpora import emodb, enterface, ravdess, reading, savee
-from pathemo.synthetic import layout
 
 READERS = (emodb, enterface, ravdess, savee)
 by_name = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.NAME)
@@ -27,7 +26,7 @@ def named(reader):
     """Names as a corpus has them, some with letters exchanged, lengthened, or doubled by other
     scripts.
     """
-    real = st.sampled_from(layout.FILES[reader.NAME])
+    real = st.sampled_from(synthetic.FILES[reader.NAME])
     parts = st.tuples(real, st.integers(0, 60), st.text(max_size=2), st.integers(0, 3))
     changed = parts.map(lambda p: p[0][: len(p[0]) - p[1]] + p[2] + p[0][len(p[0]) - p[1] + p[3] :])
     return st.one_of(real, changed, st.from_regex(reader.PATTERN, fullmatch=True), st.text())
@@ -69,23 +68,19 @@ def test_a_layout_of_names_comes_back_as_an_index(reader, tmp_path):
     """Files that the synthetic corpora have, written and read: the same clips with the same
     words.
     """
-    for name in layout.FILES[reader.NAME]:
+    for name in synthetic.FILES[reader.NAME]:
         path = tmp_path / reader.NAME / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     index = corpora.load(reader.NAME, tmp_path, complete=False).set_index("clip")
-    clips = layout.clips(reader.NAME)
-    assert set(index.index) == {clip.name for clip in clips}
+    clips = synthetic.clips(reader.NAME)
+    assert set(index.index) == {clip["clip"] for clip in clips}
     for clip in clips:
-        row = index.loc[clip.name]
-        assert (row["speaker"], row["emotion"]) == (clip.speaker, clip.emotion)
+        row = index.loc[clip["clip"]]
+        assert (row["speaker"], row["emotion"]) == (clip["speaker"], clip["emotion"])
         for medium in reader.MEDIA:
-            file = getattr(clip, medium)
-            assert (
-                pd.isna(row[medium])
-                if not file
-                else row[medium] == str(tmp_path / reader.NAME / file)
-            )
+            file = tmp_path / reader.NAME / clip.get(medium, "")
+            assert pd.isna(row[medium]) if medium not in clip else row[medium] == str(file)
 
 
 @by_name
@@ -95,7 +90,7 @@ def test_no_file_is_overlooked(reader, tmp_path, seed):
     is.
     """
     draw, folder = np.random.default_rng(seed), tmp_path / reader.NAME
-    names = draw.choice(layout.FILES[reader.NAME], 15, replace=False).tolist()
+    names = draw.choice(synthetic.FILES[reader.NAME], 15, replace=False).tolist()
     empty, foreign = names[:2], [names[2].replace(".", "x.", 1), names[3].replace(".", "ü.", 1)]
     doubled = [str(Path("copy") / names[4])]
     for name in [*names, *foreign, *doubled]:
@@ -199,7 +194,10 @@ def test_a_path_that_is_nothing_is_named_and_nothing_is_made(tmp_path, path):
         (b"clip,emotion,audio\n\xe4,joy,a.wav\n", "no table of commas in UTF-8"),
         ("clip,emotion,audio\nx,joy,a.wav\n".encode("utf-16"), "no table of commas in UTF-8"),
         (b"clip,speaker,emotion,audio\nx,A,joy,a.wav,\n", "Expected 4 fields in line 2, saw 5"),
-        (b"clip,emotion,emotion,audio\nx,joy,fear,a.wav\n", "more than one column emotion"),
+        (
+            b"clip,emotion,emotion,audio\nx,joy,fear,a.wav\n",
+            "each once; it has clip, emotion, emotion",
+        ),
         (b'clip,emotion,audio\nx,joy,"a.wav\n', "EOF inside string"),
         (b"", "No columns to parse"),
     ],
