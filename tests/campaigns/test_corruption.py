@@ -203,22 +203,22 @@ def test_own_table(worker, tmp_path, tell):
 
 
 def test_kept_arrays(worker, tmp_path, tell):
-    """A damaged array of the cache is computed anew: a checksum finds every flipped bit."""
+    """A damaged array of the cache is computed anew: a checksum finds every flipped bit.
+
+    An archive is read from its end: what has another's whole end may be that one.
+    """
     entries = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "text").write_text(4 * f"{name:>8}")
         entries.append(tmp_path / name / "entry.npz")
         worker(readers.kept, entries[-1])
-    tally = campaign(
-        worker,
-        readers.kept,
-        entries,
-        entries[0],
-        40,
-        1000,
-        lambda answer, good, content: answer == good[content == entries[1].read_bytes()],
-    )
+    end = entries[1].read_bytes()[-100:]
+
+    def right(answer, good, content):
+        return answer in (good if content.endswith(end) else good[:1])
+
+    tally = campaign(worker, readers.kept, entries, entries[0], 40, 1000, right)
     tell("kept arrays", tally)
     assert not tally.wrong and tally["right answers"] == tally.total()
 
@@ -257,7 +257,9 @@ def test_profiles(worker, tmp_path, tell):
         path.write_text(text)
     for name in ("01_one", "02_two"):
         cells = [new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]
-        nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
 
     def right(answer, _, content):
         return answer == "another run is at work" and isinstance(yaml.safe_load(content), dict)
