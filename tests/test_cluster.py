@@ -28,7 +28,7 @@ JOBS = [
 ]
 
 
-def wait_for(value, seconds=120):
+def wait_for(value, seconds=600):
     """What `value()` returns, as soon as it is true."""
     end = time.monotonic() + seconds
     while not (now := value()):
