@@ -265,7 +265,7 @@ def test_profiles(worker, tmp_path, tell):
         return answer == "another run is at work" and isinstance(yaml.safe_load(content), dict)
 
     with FileLock(tmp_path / "reports" / "small" / ".lock"):
-        tally = campaign(worker, readers.profile, paths, paths[0], 40, 1000, right)
+        tally = campaign(worker, readers.profile, paths, paths[0], 12, 150, right)
     tell("profiles", tally)
     assert not tally.wrong
 

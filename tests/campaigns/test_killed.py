@@ -83,6 +83,7 @@ def run(folder, delay=None):
     return running.returncode
 
 
+@pytest.mark.skipif(not LONG, reason="three whole runs of a project")
 def test_runner(tmp_path, tell):
     """Results are the same to the byte, every page is there, and nothing of the work is left."""
     folders, draw = (
@@ -92,7 +93,7 @@ def test_runner(tmp_path, tell):
     started = time.monotonic()
     run(folders["alone"])
     duration = time.monotonic() - started
-    delays = [draw.uniform(0.2, 0.6) * duration for _ in range(6 if LONG else 1)]
+    delays = [draw.uniform(0.2, 0.6) * duration for _ in range(4)]
     kills = sum(run(folders["killed"], delay) == -signal.SIGKILL for delay in delays)
     run(folders["killed"])
     tell("killed runs", f"{kills} kills")
