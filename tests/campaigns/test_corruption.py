@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import os
+import re
 import zipfile
 
 import nbformat
@@ -133,10 +134,15 @@ def test_film(worker, files, tmp_path, tell, ending):
 
 
 def points_of(content):
-    """Points of each whole row of a table of landmarks, as Python's own csv reads it."""
+    """Points of each whole row of a table of landmarks, as Python's own csv reads it.
+
+    What is no letter in the name of a column does not count.
+    """
     text = io.StringIO(content.decode("utf-8", "replace"), newline="")
+    table = csv.DictReader(text, skipinitialspace=True)
+    table.fieldnames = [re.sub(r"\W", "", name) for name in table.fieldnames or ()]
     points = []
-    for row in csv.DictReader(text, skipinitialspace=True):
+    for row in table:
         try:
             points.append(
                 [[float(row[f"{axis}_{number}"]) for axis in "xy"] for number in range(68)]
