@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gzip
 import io
+import multiprocessing
 import os
 import uuid
 import zipfile
@@ -24,11 +25,13 @@ WAY_OUT = "Copy or download it again, or leave it out; data/README.md says where
 
 
 def project():
-    """Return the nearest folder upwards with an environment.yml; None outside of the project."""
+    """Return the nearest folder upwards whose environment.yml is pathemo's; None outside of it."""
     here = Path.cwd()
-    return next(
-        (folder for folder in (here, *here.parents) if (folder / "environment.yml").is_file()), None
-    )
+    for folder in (here, *here.parents):
+        environment = folder / "environment.yml"
+        if environment.is_file() and b"name: pathemo" in environment.read_bytes().splitlines():
+            return folder
+    return None
 
 
 def data_root(root=None):
@@ -39,7 +42,36 @@ def data_root(root=None):
 
 def cache_folder():
     """Return the folder of all that is kept: PATHEMO_CACHE, else the user's own."""
-    return Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo")).expanduser()
+    folder = Path(os.environ.get("PATHEMO_CACHE") or pooch.os_cache("pathemo"))
+    return folder.expanduser().absolute()
+
+
+def walk(folder, above=()):
+    """Yield the files below a folder in order, those behind links too; hidden ones do not count.
+
+    A link that leads back to a folder above is not followed, nor what may not be read.
+    """
+    real = folder.resolve()
+    try:
+        inside = sorted(folder.iterdir()) if real not in above else []
+    except OSError:
+        return
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from walk(path, (*above, real))
+        elif path.is_file():
+            yield path
+
+
+def n_processes(n_jobs):
+    """Return how many processes joblib may use: `n_jobs`, or 1 where none can be started."""
+    try:
+        [multiprocessing.Lock() for _ in range(20)]  # about what joblib takes
+    except (ImportError, OSError):  # /dev/shm is not there, read-only or full
+        return 1
+    return n_jobs
 
 
 @contextlib.contextmanager
@@ -59,19 +91,24 @@ def reading(path, kind, *errors):
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is empty, or reading it raised one of the errors or a ValueError.
+        It is empty, a pointer of Git LFS, or reading it raised one of the errors or a ValueError,
+        whose way out counts where it ends in a full stop.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such {kind}. {WAY_OUT}")
     try:
         if os.path.getsize(path) == 0:
             raise ValueError("it is empty (0 bytes)")
+        with open(path, "rb") as file:
+            if file.read(24) == b"version https://git-lfs.":
+                raise ValueError("it is a pointer of Git LFS: `git lfs pull` gets the file.")
         yield
     except (OSError, *errors) as problem:
         reason = getattr(problem, "strerror", None) or getattr(problem, "error_string", problem)
         raise ValueError(f"{path}: it is damaged or no {kind} ({reason}). {WAY_OUT}") from problem
     except ValueError as problem:
-        raise ValueError(f"{path}: {problem}. {WAY_OUT}") from None
+        way_out = "" if str(problem).endswith(".") else f". {WAY_OUT}"  # it may have its own
+        raise ValueError(f"{path}: {problem}{way_out}") from None
 
 
 @contextlib.contextmanager
@@ -84,7 +121,8 @@ def atomic_write(path):
     Raises
     ------
     OSError
-        It could not be written, for want of space perhaps: names the file; nothing is left behind.
+        It could not be written, for want of space perhaps: names the file, and PATHEMO_CACHE where
+        it is below; nothing is left behind.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -94,8 +132,10 @@ def atomic_write(path):
             yield file
         unfinished.replace(path)
     except OSError as problem:
-        reason = problem.strerror or problem
-        raise OSError(problem.errno, f"could not be written: {reason}", str(path)) from problem
+        reason = f"could not be written: {problem.strerror or problem}"
+        if path.is_relative_to(cache_folder()):
+            reason += "; PATHEMO_CACHE may name another folder for the cache"
+        raise OSError(problem.errno, reason, str(path)) from problem
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -195,13 +235,10 @@ def per_recording(index, media, compute, settings=(), *, given=None, calls=(), n
     }
     arrays = {path: entry and recall(entry) for path, entry in entries.items()}
     missing = [path for path, array in arrays.items() if array is None]
-    with joblib.parallel_config(
-        "loky", n_jobs=1 if len(missing) < few else n_jobs, inner_max_num_threads=1
-    ):
-        new = joblib.Parallel()(
-            joblib.delayed(_try)(entries[path], compute, path, *settings, *given.get(path, []))
-            for path in missing
-        )
+    new = joblib.Parallel(1 if len(missing) < few else n_processes(n_jobs))(
+        joblib.delayed(_try)(entries[path], compute, path, *settings, *given.get(path, []))
+        for path in missing
+    )
     arrays.update(zip(missing, new))
     lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"
     problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]

@@ -33,7 +33,7 @@ def home():
     """Return the project's folder; FileNotFoundError outside of one."""
     if (folder := files.project()) is None:
         raise FileNotFoundError(
-            "no environment.yml here or above: start this inside the project's folder"
+            "no environment.yml of pathemo here or above: start this inside the project's folder"
         )
     return folder
 
@@ -150,8 +150,9 @@ def _output():
 
 def _commit():
     command = ["git", "-C", home(), "status", "--porcelain=v2", "--branch", "--", ".", ":!reports"]
+    own = os.environ | {"GIT_CEILING_DIRECTORIES": str(home().parent)}  # not of a folder above
     try:
-        text = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True)
+        text = subprocess.check_output(command, env=own, stderr=subprocess.DEVNULL, text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown: no git here"
     changed = re.search("^[^#]", text, re.MULTILINE)

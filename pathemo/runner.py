@@ -153,11 +153,10 @@ def _common(settings):
     environment = pooch.file_hash(report.home() / "environment.yml")
     rooms = sorted(path.name for path in files.PACKAGE.iterdir() if path.name != "runner.py")
     root = files.data_root().resolve()
-    paths = sorted(root.rglob("[!.]*")) if settings["data"] == "recorded" else []
     sizes = [
         (path.relative_to(root).as_posix(), path.stat().st_size)
-        for path in paths
-        if path.is_file() and not path.is_relative_to(root / "synthetic")
+        for path in (files.walk(root) if settings["data"] == "recorded" else [])
+        if not path.is_relative_to(root / "synthetic")
     ]
     return joblib.hash([settings["threads"], environment, files.code_digest(*rooms), sizes])
 
@@ -187,6 +186,7 @@ def _execute(settings, name):
         "PATHEMO_OUTPUT": str(staging),
         "PATHEMO_PROFILE": folder.name,
         "PATHEMO_DATA": str(files.data_root().resolve()),
+        "PATHEMO_CACHE": str(files.cache_folder()),
         "OMP_NUM_THREADS": str(settings["threads"]),
         "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not the user's
     }

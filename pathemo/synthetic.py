@@ -118,7 +118,7 @@ def write(name, root, seed=0):
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         new = staging / "new"
         jobs = (joblib.delayed(_write_clip)(clip, new, seed) for clip in known)
-        joblib.Parallel(n_jobs=-1)(jobs)
+        joblib.Parallel(files.n_processes(-1))(jobs)
         files.write_text(new / registry.name, _list(name, new, seed))
         if folder.exists():
             folder.replace(staging / "old")

@@ -2,6 +2,8 @@
 
 import errno
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,17 @@ def cache(tmp_path, monkeypatch):
 # --- folders
 
 
-def test_the_project_is_the_nearest_folder_with_an_environment(tmp_path, monkeypatch):
-    """Upwards from where one stands; None outside; corpora are in its data/, or in ./data."""
+def test_the_project_is_the_nearest_folder_with_its_environment(tmp_path, monkeypatch):
+    """Upwards from where one stands; None outside, and in another project; corpora are in its
+    data/, or in ./data.
+    """
     (tmp_path / "house" / "room").mkdir(parents=True)
+    (tmp_path / "house" / "room" / "environment.yml").write_text("name: another\n")
     monkeypatch.chdir(tmp_path / "house" / "room")
     monkeypatch.delenv("PATHEMO_DATA", raising=False)
     assert files.project() is None
     assert files.data_root() == tmp_path / "house" / "room" / "data"
-    (tmp_path / "house" / "environment.yml").touch()
+    (tmp_path / "house" / "environment.yml").write_text("# ours\nname: pathemo\n")
     assert files.project() == tmp_path / "house"
     assert files.data_root() == tmp_path / "house" / "data"
 
@@ -50,8 +55,34 @@ def test_the_cache_is_the_variable_or_else_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("PATHEMO_CACHE", "~/kept")
     assert files.cache_folder() == tmp_path / "kept"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATHEMO_CACHE", "here")
+    assert files.cache_folder() == tmp_path / "here"
     monkeypatch.delenv("PATHEMO_CACHE")
     assert files.cache_folder() == Path(pooch.os_cache("pathemo")).expanduser()
+
+
+def test_files_behind_links_are_below_a_folder(tmp_path):
+    """A link to a folder or a file counts as what it leads to, twice where it is twice; one that
+    leads back ends there, alone and in pairs; hidden ones and broken ones are left out.
+    """
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    for name in ("a/1.wav", "a/.hidden/2.wav", "a/.3.wav"):
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).write_text("sound")
+    (root / "b").mkdir(parents=True)
+    for link, target in {
+        "b/c": disk,
+        "b/d": disk / "a",
+        "b/file.wav": disk / "a" / "1.wav",
+        "b/up": root,
+        "b/broken": tmp_path / "nowhere",
+    }.items():
+        (root / link).symlink_to(target)
+    (disk / "a" / "back").symlink_to(root)
+    found = [path.relative_to(root).as_posix() for path in files.walk(root)]
+    assert found == ["b/c/a/1.wav", "b/d/1.wav", "b/file.wav"]
+    assert list(files.walk(tmp_path / "nowhere")) == []
 
 
 # --- writing
@@ -99,6 +130,13 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"could not be written: .*folder/file"):
         files.write_text(tmp_path / "folder" / "file", "text")
     assert names(tmp_path) == ["folder"]
+
+
+def test_a_cache_that_cannot_be_written_names_its_variable(cache):
+    """PATHEMO_CACHE, beside the file."""
+    cache.touch()
+    with pytest.raises(OSError, match=r"could not be written: .*PATHEMO_CACHE .*cache/a.npz"):
+        files.keep(cache / "a.npz", np.zeros(3))
 
 
 def test_a_text_is_packed_by_its_name_and_the_same_every_time(tmp_path):
@@ -339,6 +377,32 @@ def test_processes_write_into_the_folder_of_the_caller(tmp_path, monkeypatch):
         monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / name))
         files.per_recording(index, ("text",), letters, n_jobs=2, few=2)
         assert len(list((tmp_path / name).rglob("*.npz"))) == 4
+
+
+WITHOUT_PROCESSES = """
+import _multiprocessing, sys
+
+class SemLock:  # as where /dev/shm is read-only
+    SEM_VALUE_MAX = 1
+    def __init__(self, *_, **__):
+        raise OSError(30, "Read-only file system")
+
+_multiprocessing.SemLock = SemLock
+import numpy as np, pandas as pd
+from pathemo import files, synthetic
+synthetic.FILES["emodb"] = synthetic.FILES["emodb"][:3]
+folder = synthetic.write("emodb", sys.argv[1])
+audio = [str(folder / file) for file in synthetic.FILES["emodb"]]
+index = pd.DataFrame({"clip": list("abc"), "audio": audio})
+for few in (2, 1):
+    print(len(files.per_recording(index, ("audio",), np.fromfile, ("u1",), few=few)))
+"""
+
+
+def test_where_no_process_can_be_started_this_one_computes(tmp_path):
+    """Without shared memory a corpus is written, and arrays are computed, and then read."""
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_PROCESSES, str(tmp_path / "data")]
+    assert subprocess.check_output(command, text=True).split() == ["3", "3"]
 
 
 def test_a_failed_attempt_leaves_no_entry(tmp_path, cache):

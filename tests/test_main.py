@@ -50,6 +50,17 @@ def test_run_passes_its_options_on(monkeypatch, capsys, tmp_path):
     assert "index.html" in capsys.readouterr().out
 
 
+def test_a_console_of_ascii_gets_what_it_can_show(tmp_path):
+    """Other letters are told by their codes."""
+    sound = tmp_path / "naïve" / "emodb" / "wav" / "03a01Fa.wav"
+    sound.parent.mkdir(parents=True)
+    sound.write_bytes(b"sound")
+    command = [sys.executable, "-m", "pathemo", "corpora", "--root", "naïve"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    told = subprocess.check_output(command, cwd=tmp_path, env=ascii_only, text=True)
+    assert "na\\xefve" in told and "clips      1/535" in told
+
+
 def test_fetch_passes_its_options_on(monkeypatch):
     """`fetch NAME --parts ... --root ...` calls `corpora.fetch` with them."""
     calls = []
@@ -99,7 +110,7 @@ def test_lab_opens_the_start_page_with_this_python(monkeypatch, tmp_path):
     Further options are handed on, another start page among them.
     """
     called = []
-    (tmp_path / "environment.yml").touch()
+    (tmp_path / "environment.yml").write_text("name: pathemo\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")

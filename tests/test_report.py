@@ -21,7 +21,7 @@ def some_rows(**key):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project, the working directory of the test."""
-    (tmp_path / "environment.yml").write_text("name: small\n")
+    (tmp_path / "environment.yml").write_text("name: pathemo\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -112,8 +112,10 @@ def test_provenance_has_no_path_and_no_host(project):
     assert platform.node() not in table.to_csv()
 
 
-def test_the_commit_says_what_is_not_committed(project):
-    """Changes of the project count, those of its reports do not."""
+def test_the_commit_says_what_is_not_committed(project, monkeypatch):
+    """Changes of the project count, those of its reports do not; nor does a repository that merely
+    holds the project's folder.
+    """
 
     def git(*arguments):
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
@@ -126,6 +128,13 @@ def test_the_commit_says_what_is_not_committed(project):
     write_rows(project / "reports" / "small" / "02_two", some_rows())
     commit = git("rev-parse", "HEAD")[:7]
     assert report._commit() == commit
+    below = project / "downloaded"
+    (below / "environment.yml").parent.mkdir()
+    (project / "environment.yml").rename(below / "environment.yml")
+    monkeypatch.chdir(below)
+    assert report._commit() == "unknown: no git here"
+    monkeypatch.chdir(project)
+    (below / "environment.yml").rename(project / "environment.yml")
     (project / "new.py").touch()
     assert report._commit() == f"{commit} with uncommitted changes"
 

@@ -61,7 +61,7 @@ def new_project(folder):
     """Make a folder a project without notebooks, whose pages are built as here."""
     for name in ("notebooks", "reports"):
         (folder / name).mkdir()
-    (folder / "environment.yml").write_text("name: small\n")
+    (folder / "environment.yml").write_text("name: pathemo\n")
     for name in ("conf.py", "site.css"):
         shutil.copy(PROJECT / "reports" / name, folder / "reports")
     return folder
@@ -251,13 +251,20 @@ def test_a_notebook_is_out_of_date_when_what_it_depends_on_changed(project):
     assert changed()
     write_profile({"01_one": {"seed": 1}}, threads=2)
     assert changed()
-    (project / "environment.yml").write_text("name: other\n")
+    (project / "environment.yml").write_text("name: pathemo\ndependencies: []\n")
     assert changed()
     write_profile({"01_one": {"seed": 1}}, data="recorded")
     assert changed()
     sound.write_bytes(b"sound")
     assert changed()
     sound.write_bytes(b"longer sound")
+    assert changed()
+    disk = project / "disk"
+    disk.mkdir()
+    (project / "data" / "savee").symlink_to(disk)
+    (disk / "DC_a01.wav").write_bytes(b"sound")
+    assert changed()
+    (disk / "DC_a01.wav").write_bytes(b"longer sound")
     assert changed()
     for name in ("00_zero", "02_two"):
         (project / "reports" / "small" / name).mkdir(parents=True)
@@ -278,18 +285,8 @@ def test_what_lies_under_the_data_root_is_listed_once_a_run(project, monkeypatch
     for name in ("00_zero", "01_one"):
         write_notebook(name)
     write_profile({"00_zero": {}, "01_one": {}}, data="recorded")
-    calls, data_root = [], files.data_root
-    monkeypatch.setattr(files, "data_root", lambda: calls.append(0) or Listed(data_root()))
     listed = []
-
-    class Listed(type(project)):
-        def resolve(self):
-            return self
-
-        def rglob(self, pattern):
-            listed.append(pattern)
-            return super().rglob(pattern)
-
+    monkeypatch.setattr(files, "walk", lambda folder: listed.append(folder) or [])
     monkeypatch.setattr(runner, "_execute", lambda settings, name: project)
     monkeypatch.setattr(runner, "_publish", lambda staging, folder: None)
     runner.run("small")

@@ -193,7 +193,7 @@ def test_root_is_in_the_project_or_in_the_cache(in_project, tmp_path, monkeypatc
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     if in_project:
-        (tmp_path / "environment.yml").touch()
+        (tmp_path / "environment.yml").write_text("name: pathemo\n")
     expected = tmp_path / ("data" if in_project else "cache") / "synthetic"
     assert synthetic.root() == expected
     assert written == [(name, expected) for name in synthetic.FILES]

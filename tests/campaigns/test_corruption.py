@@ -258,7 +258,7 @@ def test_profiles(worker, tmp_path, tell):
     paths = [tmp_path / "reports" / f"{name}.yaml" for name in ("small", "other")]
     for folder in ("reports/small", "notebooks"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "environment.yml").write_text("name: small\n")
+    (tmp_path / "environment.yml").write_text("name: pathemo\n")
     for path, text in zip(paths, (one, "data: recorded\nnotebooks: {02_two: {seed: 1}}\n")):
         path.write_text(text)
     for name in ("01_one", "02_two"):

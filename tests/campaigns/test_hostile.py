@@ -218,7 +218,7 @@ def project(tmp_path, monkeypatch):
     """A project without notebooks; another run is at work in its folder, so that none is begun."""
     (tmp_path / "project" / "reports" / "small").mkdir(parents=True)
     (tmp_path / "project" / "notebooks").mkdir()
-    (tmp_path / "project" / "environment.yml").write_text("name: small\n")
+    (tmp_path / "project" / "environment.yml").write_text("name: pathemo\n")
     monkeypatch.chdir(tmp_path / "project")
     with FileLock(tmp_path / "project" / "reports" / "small" / ".lock"):
         yield tmp_path / "project"

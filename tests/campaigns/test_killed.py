@@ -48,7 +48,7 @@ def project(folder):
     """A project of one small notebook, which makes result rows."""
     for name in ("notebooks", "reports"):
         (folder / name).mkdir(parents=True)
-    (folder / "environment.yml").write_text("name: small\n")
+    (folder / "environment.yml").write_text("name: pathemo\n")
     for name in ("conf.py", "site.css"):
         shutil.copy(Path(__file__).parents[2] / "reports" / name, folder / "reports")
     (folder / "reports" / "small.yaml").write_text(
