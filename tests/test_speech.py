@@ -118,6 +118,87 @@ def test_the_sound_track_of_a_video_is_read(tmp_path, name, codec):
     assert np.corrcoef(y[:n], sawtooth(200)[:n])[0, 1] > (0.99 if codec == "aac" else 0.99999)
 
 
+@pytest.mark.parametrize("share", [-1, -0.99])
+def test_where_channels_cancel_the_loudest_is_taken(tmp_path, share):
+    """A voice and its negative, as of a wrongly wired microphone, are that voice; not silence, nor
+    what little the two differ by.
+    """
+    y = sawtooth(200)
+    soundfile.write(tmp_path / "a.wav", np.column_stack([share * y, y]), RATE, subtype="FLOAT")
+    found = speech.decode(tmp_path / "a.wav", sampling_rate=RATE)
+    np.testing.assert_allclose(np.abs(found), np.abs(y), atol=1e-6)
+
+
+def patched(path, **fields):
+    """Put other numbers into the header (44 bytes) of a WAV."""
+    places = {"riff": (4, 8), "speed": (28, 32), "align": (32, 34), "data": (40, 44)}
+    content = bytearray(path.read_bytes())
+    for name, value in fields.items():
+        start, stop = places[name]
+        content[start:stop] = value.to_bytes(stop - start, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"speed": 1},
+        {"align": 4},
+        {"align": 0},
+        {"riff": 0},
+        {"riff": 0, "data": 0},
+        {"riff": 36, "data": 0},
+        {"riff": 2**32 - 1, "data": 2**32 - 1},
+    ],
+    ids=str,
+)
+def test_a_wav_with_wrong_numbers_in_its_header_is_read(wav, fields):
+    """Bytes a second, or a sample, that are wrong, and lengths of what was never closed."""
+    expected = speech.decode(wav, sampling_rate=RATE)
+    patched(wav, **fields)
+    np.testing.assert_array_equal(speech.decode(wav, sampling_rate=RATE), expected)
+
+
+@pytest.mark.parametrize("rest", [b"x", bytes(1), bytes(500), b"TAG" + bytes(125)])
+def test_what_follows_the_samples_of_a_wav_does_not_count(wav, rest):
+    """One byte more, padding, a tag."""
+    expected = speech.decode(wav, sampling_rate=RATE)
+    wav.write_bytes(wav.read_bytes() + rest)
+    np.testing.assert_array_equal(speech.decode(wav, sampling_rate=RATE), expected)
+
+
+def test_a_flac_from_a_pipe_is_read(tmp_path):
+    """It announces 0 samples, and no checksum of them."""
+    path = tmp_path / "pipe.flac"
+    soundfile.write(path, sawtooth(200), RATE)
+    expected = speech.decode(path, sampling_rate=RATE)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:42] = bytes(20)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(speech.decode(path, sampling_rate=RATE), expected)
+
+
+@pytest.mark.parametrize(
+    "name, container, codec",
+    [("a.aac", "adts", "aac"), ("a.mp3", "mp3", "mp3"), ("a.wav", "ipod", "aac")],
+)
+def test_compressed_sound_is_read_whatever_length_is_guessed_and_whatever_its_name(
+    tmp_path, name, container, codec
+):
+    """Half a minute of silence makes FFmpeg guess a length that is far off: ADTS and MP3 announce
+    none. M4A called .wav is M4A.
+    """
+    y = np.random.default_rng(0).normal(0, 0.2, 60 * RATE) * (np.arange(60 * RATE) > 30 * RATE)
+    with av.open(tmp_path / name, "w", format=container, options={"write_xing": "0"}) as file:
+        variable = {"global_quality": "236", "flags": "+qscale"}
+        stream = file.add_stream(codec, rate=RATE, layout="mono", options=variable)
+        sound = av.AudioFrame.from_ndarray(np.int16(2**15 * y.clip(-1, 0.999))[None], "s16", "mono")
+        sound.rate = RATE
+        file.mux(stream.encode(sound) + stream.encode(None))
+    assert abs(len(speech.decode(tmp_path / name, sampling_rate=RATE)) / RATE - 60) < 0.5
+
+
 def test_a_quiet_recording_is_read(tmp_path):
     """A peak of half a per cent of full scale, as in some of RAVDESS, is a recording like any
     other.
@@ -136,15 +217,19 @@ def spoil(folder, kind):
         "whisper": 5e-5 * TIME,
         "no samples": np.zeros(0),
         "infinite": np.where(TIME == 0.5, np.inf, TIME),
+        "far": np.where(TIME == 0.5, 1e30, TIME),
+        "integers": 9000 * sawtooth(200),
     }
     y = sounds.get(fault, sawtooth(200))
     if ending in ("avi", "mp4"):
         write_video(path, None if fault == "mute" else y, "aac" if ending == "mp4" else "pcm_s16le")
     else:
-        soundfile.write(path, y, RATE, subtype="FLOAT" if fault == "infinite" else "PCM_16")
+        floats = fault in ("infinite", "far", "integers")
+        soundfile.write(path, y, RATE, subtype="FLOAT" if floats else "PCM_16")
     content = path.read_bytes()
     half = len(content) // 2
     damages = {
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "text": b"this is no recording\n" * 100,
         "empty": b"",
         "half": content[:half],
@@ -168,18 +253,25 @@ def spoil(folder, kind):
         ("half mp4", "damaged"),
         ("scratched flac", "damaged"),
         ("no samples wav", r"empty \(0 samples\)"),
-        ("infinite wav", "not finite"),
+        ("infinite wav", "its peak is inf of full scale"),
+        ("far wav", r"its peak is 1e\+30 of full scale: divide integers"),
+        ("integers wav", "its peak is 3600 of full scale: divide integers"),
+        ("pointer flac", "`git lfs pull` gets the file"),
         ("mute avi", "no sound track"),
         ("mute mp4", "no sound track"),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_refused_by_name(tmp_path, kind, reason):
-    """The error names the file, what is wrong with it, and where to get another."""
+    """The error names the file, what is wrong with it, and a way out: another copy for damage
+    only.
+    """
     path = spoil(tmp_path, kind)
     with pytest.raises(ValueError, match=reason) as error:
         speech.decode(path, sampling_rate=RATE)
     assert str(error.value).startswith(f"{path}: ")
-    assert "data/README.md" in str(error.value)
+    damage = kind.split()[0] in ("empty", "text", "half", "header", "scratched", "no")
+    assert ("download it again" in str(error.value)) == damage
+    assert "leave it out" in str(error.value) or kind.startswith("pointer")
 
 
 def test_an_mp4_cut_behind_its_header_is_truncated(tmp_path):

@@ -26,9 +26,7 @@ def refuse(path, message):
         speech.decode(path, sampling_rate=16000)
 
 
-@pytest.mark.parametrize(
-    "place", [22, 24, 32, 34], ids=["channels", "rate", "bytes a frame", "bits"]
-)
+@pytest.mark.parametrize("place", [22, 24, 34], ids=["channels", "rate", "bits"])
 def test_a_wav_whose_header_contradicts_itself(wav, place):
     """Another rate, or number of channels, was believed."""
     content = bytearray(wav.read_bytes())
@@ -37,12 +35,12 @@ def test_a_wav_whose_header_contradicts_itself(wav, place):
     refuse(wav, "contradicts itself|damaged")
 
 
-@pytest.mark.parametrize("change", [-1, -3, 1, 4])
-def test_a_wav_that_lost_or_got_a_byte(wav, change):
+@pytest.mark.parametrize("n_bytes", [1, 3])
+def test_a_wav_that_lost_a_byte(wav, n_bytes):
     """From there on each sample was made of the halves of two."""
     content = wav.read_bytes()
-    wav.write_bytes(content[:1000] + bytes(max(0, change)) + content[1000 + max(0, -change) :])
-    refuse(wav, "truncated|its parts end")
+    wav.write_bytes(content[:1000] + content[1000 + n_bytes :])
+    refuse(wav, "truncated")
 
 
 def test_a_wav_may_have_other_parts_and_lack_the_last_byte_that_makes_a_size_even(wav):
@@ -71,7 +69,7 @@ def test_a_video_that_announces_more_sound_than_it_has(synthetic_root, tmp_path)
         3 * int.from_bytes(content[length : length + 4], "little")
     ).to_bytes(4, "little")
     (tmp_path / "a.avi").write_bytes(content)
-    refuse(tmp_path / "a.avi", r"it is truncated: \d+ samples announced, \d+ there")
+    refuse(tmp_path / "a.avi", r"it is truncated: [\d.]+ s announced, \d+ samples")
 
 
 @pytest.mark.parametrize("change", ["a name lost", "a cut row", "times go back", "no face"])
