@@ -154,8 +154,10 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
                 )
             return self.source_net_
         net = PathNet(self.n_features_in_, seeds=[self._seed("network")], **shape)
-        for X, y in self.sources:
-            net = self._learn_source(net, *self._validated(X, y, reset=False))
+        for source in self.sources:
+            if not isinstance(source, (tuple, list)) or len(source) != 2:
+                raise ValueError("sources are pairs: sources=[(X, y)] is one source")
+            net = self._learn_source(net, *self._validated(*source, reset=False))
         return net
 
     def _learn_source(self, net, X, y):

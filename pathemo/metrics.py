@@ -5,27 +5,15 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
-ROW_TYPES = dict.fromkeys(
-    ("protocol", "source", "target", "modality", "inputs", "variant"), "string"
-) | {"draw": "Int64", "corpus_version": "string", "fold": "string", "speaker": "string"}
-ROW_TYPES |= {
-    "seed": "Int64",
-    "metric": "string",
-    "value": "float64",
-    "n": "Int64",
-    "note": "string",
-}
-ROW_COLUMNS = tuple(ROW_TYPES)  # one fact a column
+ROW_COLUMNS = (  # one fact a column
+    "protocol source target modality inputs variant draw corpus_version fold speaker seed metric "
+    "value n note"
+).split()
+NUMBERS = {"draw": "Int64", "seed": "Int64", "value": "float64", "n": "Int64"}
+ROW_TYPES = {column: NUMBERS.get(column, "string") for column in ROW_COLUMNS}
 ROW_KEY = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
-DEFAULTS = {column: "" for column, kind in ROW_TYPES.items() if kind == "string"}
-DEFAULTS |= {
-    "modality": "speech",
-    "inputs": "plain",
-    "draw": 0,
-    "seed": pd.NA,
-    "value": np.nan,
-    "n": 0,
-}
+DEFAULTS = dict.fromkeys(ROW_COLUMNS, "") | {"modality": "speech", "inputs": "plain"}
+DEFAULTS |= {"draw": 0, "seed": pd.NA, "value": np.nan, "n": 0}
 NEVER_AVERAGED = ("protocol", "modality", "inputs", "variant", "corpus_version")
 
 
@@ -36,7 +24,8 @@ def unweighted_average_recall(truth, prediction):
     >>> unweighted_average_recall(["anger", "anger", "fear"], ["anger", "fear", "fear"])
     0.75
     """
-    return float(recall_per_emotion(truth, prediction)["recall"].mean())
+    truth, prediction = _checked(truth, prediction)
+    return float(recall_score(truth, prediction, labels=np.unique(truth), average="macro"))
 
 
 def accuracy(truth, prediction):
@@ -46,14 +35,6 @@ def accuracy(truth, prediction):
     0.75
     """
     return float(accuracy_score(*_checked(truth, prediction)))
-
-
-def recall_per_emotion(truth, prediction):
-    """Return a table of `recall` and `n` [clips], a row an emotion of `truth`, in order."""
-    truth, prediction = _checked(truth, prediction)
-    emotions, n = np.unique(truth, return_counts=True)
-    recall = recall_score(truth, prediction, labels=emotions, average=None)
-    return pd.DataFrame({"recall": recall, "n": n}, index=pd.Index(emotions, name="emotion"))
 
 
 def confusion(truth, prediction):
@@ -70,51 +51,34 @@ def confusion(truth, prediction):
     return pd.DataFrame(counts, index=rows, columns=columns)
 
 
-def accuracy_half_width(p, n):
-    """Return the half-width of the 95 % interval of an accuracy `p` over `n` independent clips.
-
-    Clips of one speaker are not, so it is too narrow; it stands beside published half-widths.
-    Source: Luna-Jimenez et al., Sensors 21(22):7665, 2021, 1.96 sqrt(p (1 - p) / n).
-
-    >>> round(100 * accuracy_half_width(0.8008, 1440), 2)
-    2.06
-    """
-    return float(1.96 * np.sqrt(p * (1 - p) / n))
-
-
 def score_rows(truth, prediction, speaker, **key):
     """Return the result rows of test clips: UAR and accuracy of each speaker.
 
     `key` gives other columns of `ROW_COLUMNS`, of all clips or of each. A speaker's UAR is over the
     emotions which that speaker has. Scores over all clips at once have speaker and fold "all"."""
     truth, prediction = _checked(truth, prediction)
-    speaker = np.broadcast_to(np.asarray(speaker, str), truth.shape)
-    clips = pd.DataFrame({"speaker": speaker, "emotion": truth, **key})
-    clips["correct"] = truth == prediction
-    unit = [*key, "speaker"]
-    recalls = clips.groupby([*unit, "emotion"], sort=False)["correct"].mean()
+    of_each = {name: value for name, value in key.items() if np.ndim(value)}
+    clips = pd.DataFrame({"emotion": truth, "correct": truth == prediction} | of_each)
+    clips["speaker"] = np.asarray(speaker, str)
+    unit = [*of_each, "speaker"]
     correct = clips.groupby(unit, sort=False)["correct"]
-    scores = pd.DataFrame(
-        {
-            "uar": recalls.groupby(unit, sort=False).mean(),
-            "accuracy": correct.mean(),
-            "n": correct.size(),
-        }
-    )
+    recalls = clips.groupby([*unit, "emotion"], sort=False)["correct"].mean()
+    scores = correct.agg(n="size", accuracy="mean")
+    scores.insert(0, "uar", recalls.groupby(unit, sort=False).mean())
     scores = scores.set_index("n", append=True).rename_axis(columns="metric").stack()
-    return _complete(scores.rename("value").reset_index())
+    return _complete(scores.rename("value").reset_index(), key)
 
 
 def not_run_rows(reason, **key):
     """Return one result row without a value, whose note gives the reason."""
-    return _complete(pd.DataFrame([key | {"note": f"not run: {reason}"}]))
+    return _complete(pd.DataFrame({"note": [f"not run: {reason}"]}), key)
 
 
-def _complete(rows):
-    if unknown := sorted(set(rows) - set(ROW_COLUMNS)):
-        raise TypeError(f"a result row has no column {unknown}, only {list(ROW_COLUMNS)}")
-    rows = pd.DataFrame(DEFAULTS | dict(rows), index=rows.index)
-    return rows[list(ROW_COLUMNS)].astype(ROW_TYPES)
+def _complete(rows, key):
+    if unknown := sorted(set(key) - set(ROW_COLUMNS)):
+        raise TypeError(f"a result row has no column {unknown}, only {ROW_COLUMNS}")
+    rows = pd.DataFrame(DEFAULTS | key | dict(rows), index=rows.index)
+    return rows[ROW_COLUMNS].astype(ROW_TYPES)
 
 
 def check_rows(rows):
@@ -123,8 +87,8 @@ def check_rows(rows):
     ValueError if there are other columns, a row twice, or a missing value without a note.
     """
     if set(rows.columns) != set(ROW_COLUMNS):
-        raise ValueError(f"result rows have columns {list(ROW_COLUMNS)}, not {list(rows.columns)}")
-    rows = rows[list(ROW_COLUMNS)].astype(ROW_TYPES)
+        raise ValueError(f"result rows have columns {ROW_COLUMNS}, not {list(rows.columns)}")
+    rows = rows[ROW_COLUMNS].astype(ROW_TYPES)
     twice, silent = rows.duplicated(ROW_KEY), rows["value"].isna() & rows["note"].eq("")
     for wrong, problem in ((twice, "there twice"), (silent, "without a value and without a note")):
         if wrong.any():
@@ -138,8 +102,7 @@ def check_rows(rows):
 def read_rows(path):
     """Return the result rows of a CSV file: speaker "03" stays text, and "NA" a speaker."""
     rows = pd.read_csv(path, dtype="string", keep_default_na=False)
-    numbers = {column: "" for column, kind in ROW_TYPES.items() if kind != "string"}
-    return rows.replace(numbers, pd.NA).astype(ROW_TYPES)[list(ROW_COLUMNS)]
+    return rows.replace(dict.fromkeys(NUMBERS, ""), pd.NA).astype(ROW_TYPES)[ROW_COLUMNS]
 
 
 def summary(rows, by, *, metric="uar"):
@@ -166,10 +129,10 @@ def summary(rows, by, *, metric="uar"):
     table = _interval(_speaker_means(measured, by).groupby(by))
     table["n_seeds"] = measured.groupby(by)["seed"].nunique()
     table["pooled"] = per_seed.groupby(by).mean()
-    table = (
-        rows[by].drop_duplicates(ignore_index=True).merge(table.reset_index(), how="left", on=by)
-    )
-    return table.fillna({"n_speakers": 0, "n_seeds": 0}).astype({"n_speakers": int, "n_seeds": int})
+    groups = rows[by].drop_duplicates(ignore_index=True)  # also those that were not run
+    table = groups.merge(table.reset_index(), how="left", on=by)
+    counts = ["n_speakers", "n_seeds"]
+    return table.assign(**table[counts].fillna(0).astype(int))
 
 
 def paired_difference(rows, first, second, by=(), *, over=(), metric="uar"):
@@ -195,9 +158,8 @@ def paired_difference(rows, first, second, by=(), *, over=(), metric="uar"):
     parts = [measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)] for side in sides]
     means, reference = (_speaker_means(part, by, over) for part in parts)
     fixed = [*sides[1], *(["source"] if parts[1]["source"].eq("").all() else [])]
-    means = means.droplevel(
-        [name for name in sides[0] if name in means.index.names and name not in by]
-    )
+    own = [name for name in sides[0] if name in means.index.names and name not in by]
+    means = means.droplevel(own)
     reference = reference.droplevel([name for name in fixed if name in reference.index.names])
     difference = (means - reference).dropna()
     if difference.empty:
@@ -271,15 +233,12 @@ def results_table(rows, *, row=("target", "modality", "inputs", "source"), metri
     part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
     table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
-    interval = (" [" + percent["low"] + ", " + percent["high"] + "]").where(
-        table["low"].notna(), ""
-    )
+    interval = " [" + percent["low"] + ", " + percent["high"] + "]"
+    interval = interval.where(table["low"].notna(), "")
     table["score"] = (percent["mean"] + interval).where(table["n_speakers"] > 0, "not run")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
-    counts = table.groupby(row, sort=False).agg(
-        speakers=("n_speakers", "max"), seeds=("n_seeds", "max")
-    )
-    return wide.join(counts)
+    counts = table.groupby(row, sort=False)[["n_speakers", "n_seeds"]].max()
+    return wide.join(counts.set_axis(["speakers", "seeds"], axis=1))
 
 
 def markdown_table(table):
@@ -290,9 +249,8 @@ def markdown_table(table):
 
 
 def _measured(rows, metric, pooled=False):
-    chosen = (
-        (rows["metric"] == metric) & ((rows["speaker"] == "all") == pooled) & rows["value"].notna()
-    )
+    chosen = rows["metric"].eq(metric) & rows["value"].notna()
+    chosen &= rows["speaker"].eq("all") == pooled
     twice = rows.loc[chosen & rows.duplicated(ROW_KEY), ROW_KEY]
     if len(twice):
         first = twice.iloc[0].to_dict()

@@ -138,9 +138,7 @@ def speaker_normalise(features, speaker):
     speaker = _known(speaker)
     normalised = np.empty(features.shape, dtype=np.result_type(features, np.float32))
     for name in np.unique(speaker):
-        mine = features[speaker == name].astype(
-            float
-        )  # float32 would blow up rounding where all but equal
+        mine = features[speaker == name].astype(float)  # float32 would blow up rounding
         normalised[speaker == name] = StandardScaler().fit_transform(mine)
     return normalised
 

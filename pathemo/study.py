@@ -6,6 +6,9 @@ Jobs go to processes of this machine, or to workers of a Dask cluster; the rows 
 import contextlib
 import os
 import pickle
+import queue
+import threading
+import warnings
 from itertools import permutations
 from typing import NamedTuple
 
@@ -34,7 +37,8 @@ class Job(NamedTuple):
     def name(self):
         """The protocol, as result rows name it."""
         evolves_alone = self.protocol is transfer.pathnet and not self.sources
-        return "pathnet_scratch" if evolves_alone else self.protocol.__name__
+        name = "pathnet_scratch" if evolves_alone else self.protocol.__name__
+        return self.settings.get("protocol", name)  # that of `transfer.baseline` is given
 
     @property
     def source(self):
@@ -76,12 +80,10 @@ def run(jobs, *, n_jobs=1):
     kept = {path: files.recall(path) for path in paths.values()}
     missing = {path: jobs[place] for place, path in paths.items() if kept[path] is None}
     code, n_threads = files.code_digest(*ROOMS), torch.get_num_threads()
-    calls = [
-        joblib.delayed(_run)(
-            code, n_threads, path, job.protocol.__name__, job.settings, job.target, *job.sources
-        )
-        for path, job in missing.items()
-    ]
+    calls = []
+    for path, job in missing.items():
+        what = job.protocol.__name__, job.settings, job.target, *job.sources
+        calls.append(joblib.delayed(_run)(code, n_threads, path, *what))
     with _workers(n_jobs) if missing else contextlib.nullcontext():
         results = joblib.Parallel(return_as="generator_unordered")(calls)
         bar = dict(initial=len(jobs) - len(missing), total=len(jobs), desc="jobs", unit="job")
@@ -118,9 +120,8 @@ def _paths(jobs):
             if id(task) not in digests:
                 digests[id(task)] = joblib.hash(vars(task))
         names = [digests[id(task)] for task in tasks]
-        digest = joblib.hash(
-            [job.protocol.__name__, names, job.settings, files.code_digest(*ROOMS)]
-        )
+        code = files.code_digest(*ROOMS)
+        digest = joblib.hash([job.protocol.__name__, names, job.settings, code])
         paths[place] = files.cache_folder() / "outcomes" / f"{digest}.npz"
     return paths
 
@@ -134,12 +135,10 @@ def _workers(n_jobs):
             yield
         return
     try:
-        from distributed import Client
-
-        client = Client(address, set_as_default=False, timeout=10)
-    except ImportError:
+        client = _client(address)
+    except ModuleNotFoundError as missing:
         raise ImportError(
-            f"PATHEMO_DASK={address} needs the package distributed: "
+            f"PATHEMO_DASK={address} needs the package {missing.name}: "
             'python -m pip install "pathemo[cluster]", or unset the variable'
         ) from None
     except (OSError, ValueError) as error:
@@ -148,7 +147,32 @@ def _workers(n_jobs):
             f"variable to compute on this machine ({error})"
         ) from None
     with client, joblib.parallel_config("dask", client=client):
+        if not client.scheduler_info()["workers"]:
+            words = f"PATHEMO_DASK={address} has no workers yet: waiting for them"
+            warnings.warn(words, stacklevel=4)
         yield
+
+
+def _client(address):
+    """Return a client of a scheduler; a web server in its place would keep it waiting for ever."""
+    from distributed import Client
+
+    answers = queue.SimpleQueue()
+
+    def connect():
+        try:
+            answers.put(Client(address, set_as_default=False, timeout=10))
+        except (OSError, ValueError) as error:
+            answers.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer = answers.get(timeout=20)
+    except queue.Empty:
+        answer = TimeoutError("something else listens there")
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _run(code, n_threads, path, protocol, settings, target, *sources):

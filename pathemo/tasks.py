@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import faces, speech, splits
+from .engine import check
 
 MEDIA = {
     "speech": ["audio", "video"],
@@ -32,6 +33,10 @@ class Task:
     draw: int = 0
     clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
 
+    def __post_init__(self):
+        if self.clip is None:
+            object.__setattr__(self, "clip", np.arange(len(self.features)))
+
     @property
     def absent(self):
         """Whether the corpus is not here: such a task has no clip."""
@@ -44,31 +49,21 @@ class Task:
 
     def rows(self, clips):
         """Return the rows of features of these clips."""
-        return np.asarray(clips) if self.clip is None else np.flatnonzero(np.isin(self.clip, clips))
+        return np.flatnonzero(np.isin(self.clip, clips))
 
     def labels(self):
         """Return the emotion of each row of features as a number."""
-        labels = np.searchsorted(self.emotions, self.emotion)
-        return labels if self.clip is None else labels[self.clip]
+        return np.searchsorted(self.emotions, self.emotion)[self.clip]
 
     def of_clips(self, posteriors, clips):
         """Return the posteriors of clips (len(clips), K): the means over those of their rows."""
-        if self.clip is None:
-            return posteriors
-        return (
-            pd.DataFrame(posteriors)
-            .groupby(self.clip[self.rows(clips)])
-            .mean()
-            .loc[clips]
-            .to_numpy()
-        )
+        of_clips = pd.DataFrame(posteriors).groupby(self.clip[self.rows(clips)]).mean()
+        return of_clips.loc[clips].to_numpy()
 
     def key(self):
         """Return what the columns of result rows say of this task as a target."""
-        key = dict(
-            target=self.name, modality=self.modality, inputs=self.inputs, variant=self.variant
-        )
-        return key | dict(draw=self.draw, corpus_version=self.version)
+        same = {name: getattr(self, name) for name in ("modality", "inputs", "variant", "draw")}
+        return same | {"target": self.name, "corpus_version": self.version}
 
 
 def task(name, index, features, *, inputs="plain", clip=None, modality="speech"):
@@ -87,19 +82,21 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
     modality : str
         What the result rows call the kind of features.
     """
-    if inputs not in ("plain", "speaker-normalised"):
-        raise ValueError(f"inputs = {inputs!r}: choose 'plain' or 'speaker-normalised'")
-    version = index.attrs.get("version", "")
-    if clip is not None:
-        places, clip = np.unique(clip, return_inverse=True)
-        index = index.iloc[places].reset_index(drop=True)
-    features, known = np.asarray(features, np.float32), index["speaker"].notna().all()
-    if inputs == "speaker-normalised":
-        speaker = index["speaker"] if clip is None else index["speaker"].iloc[clip]
-        flat = features.reshape(len(features), -1)
-        features = (
-            splits.speaker_normalise(flat, speaker).reshape(features.shape).astype(np.float32)
+    check({"inputs": ("plain", "speaker-normalised")}, inputs=inputs)
+    features, version = np.asarray(features, np.float32), index.attrs.get("version", "")
+    clip = np.arange(len(index)) if clip is None else np.asarray(clip)
+    if len(clip) != len(features) or clip.max(initial=-1) >= len(index):
+        raise ValueError(
+            f"task {name}: {len(features)} rows of features for {len(clip)} rows of an index of "
+            f"{len(index)} clips: `clip` tells which clip each row of features is of"
         )
+    places, clip = np.unique(clip, return_inverse=True)
+    index = index.iloc[places].reset_index(drop=True)
+    known = index["speaker"].notna().all()
+    if inputs == "speaker-normalised":
+        flat = features.reshape(len(features), -1)
+        scaled = splits.speaker_normalise(flat, index["speaker"].iloc[clip])
+        features = scaled.reshape(features.shape).astype(np.float32)
     return Task(
         name,
         features,
@@ -155,24 +152,20 @@ def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
         Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the
         mean over its rows counts.
     """
-    if modality not in MEDIA:
-        raise ValueError(f"modality = {modality!r}: choose one of {', '.join(MEDIA)}")
-    sound, tasks = modality in ("speech", "log-mel"), {}
+    check({"modality": MEDIA}, modality=modality)
+    rates, tasks = speeds if modality in ("speech", "log-mel") else (1.0,), {}
     for name in names:
         index = indexes.get(name, pd.DataFrame(columns=["clip"]))
-        index = index[index.reindex(columns=MEDIA[modality]).notna().any(axis=1)].reset_index(
-            drop=True
-        )
-        rates = ({"speed": speed} for speed in speeds) if sound else ({},)
-        copies = [features_of(modality, index, **rate, **options) for rate in rates if len(index)]
+        has_any = index.reindex(columns=MEDIA[modality]).notna().any(axis=1)
+        index = index[has_any].reset_index(drop=True)
+        copies = [features_of(modality, index, speed=r, **options) for r in rates if len(index)]
         for i in inputs:
+            kind = dict(modality=modality, inputs=i)
             if not copies:
-                nothing, features = np.empty(0, str), np.empty((0, 1))
-                tasks[name, i] = Task(name, features, nothing, nothing, modality=modality, inputs=i)
+                nothing = np.empty(0, str)
+                tasks[name, i] = Task(name, np.empty((0, 1)), nothing, nothing, **kind)
                 continue
-            parts = [
-                task(name, index, x, inputs=i, clip=clip, modality=modality) for x, clip in copies
-            ]
+            parts = [task(name, index, x, clip=clip, **kind) for x, clip in copies]
             features = np.concatenate([part.features for part in parts])
             clip = np.concatenate([part.clip for part in parts])
             tasks[name, i] = replace(parts[0], features=features, clip=clip)
@@ -220,14 +213,13 @@ def with_emotions(task, emotions):
         speaker=task.speaker[clips],
         folds=tuple(folds),
         variant="shared_emotions",
-        clip=None if task.clip is None else np.searchsorted(clips, task.clip[rows]),
+        clip=np.searchsorted(clips, task.clip[rows]),
     )
 
 
 def pooled(tasks):
     """Return one source made of several: all their clips, over all emotions that any has."""
     offsets = np.cumsum([0, *(len(task.emotion) for task in tasks)])
-    clips = [np.arange(len(task.emotion)) if task.clip is None else task.clip for task in tasks]
     return replace(
         tasks[0],
         name="&".join(task.name for task in tasks),
@@ -236,5 +228,5 @@ def pooled(tasks):
         speaker=np.concatenate([[f"{t.name} {speaker}" for speaker in t.speaker] for t in tasks]),
         folds=(),
         version="&".join(task.version for task in tasks),
-        clip=np.concatenate([clip + offset for clip, offset in zip(clips, offsets)]),
+        clip=np.concatenate([task.clip + offset for task, offset in zip(tasks, offsets)]),
     )

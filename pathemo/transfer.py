@@ -32,6 +32,7 @@ others
 
 Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al. 2017 for PathNet.
 """
+# ruff: noqa: F401, F811
 
 from typing import NamedTuple
 
@@ -40,31 +41,11 @@ import pandas as pd
 from sklearn.base import clone
 
 from . import metrics
-from .engine import Examples, PathNet, evolve
+from .engine import COUNT, SHARE, Examples, PathNet, check, evolve
 from .tasks import Task, corpus_tasks, groups, pooled, task, with_emotions, with_few_speakers
 
-__all__ = [
-    "Outcome",
-    "Task",
-    "baseline",
-    "corpus_tasks",
-    "fine_tune",
-    "fine_tune_shared",
-    "from_scratch",
-    "from_scratch_long",
-    "from_scratch_wide",
-    "frozen_features",
-    "groups",
-    "pathnet",
-    "pathnet_shared",
-    "pooled",
-    "score",
-    "task",
-    "with_emotions",
-    "with_few_speakers",
-    "zero_shot",
-]
-CHOICES = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
+LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
+LIMITS |= {"final_share": SHARE, "steps": COUNT}
 SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
 
 
@@ -72,15 +53,11 @@ class Outcome(NamedTuple):
     """What a protocol reached: result rows, and the posteriors that they were counted from."""
 
     rows: pd.DataFrame
-    posteriors: np.ndarray | None = (
-        None  # (n_seeds, n, K), of each clip when its speaker was in the test fold
-    )
+    posteriors: np.ndarray | None = None  # (n_seeds, n, K), of each clip as a test clip
     paths: np.ndarray | None = None  # (n_seeds, n_folds, L, N) the target's
     frozen: np.ndarray | None = None  # (n_seeds, n_folds, L, M) the modules that the sources froze
     history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.engine.Evolution`
-    memory: pd.DataFrame | None = (
-        None  # result rows on the sources, before and after the target was learned
-    )
+    memory: pd.DataFrame | None = None  # result rows on sources, before and after the target
 
     def frozen_share(self):
         """Return which share of the target's paths is on frozen modules, and that of chance."""
@@ -111,13 +88,10 @@ def zero_shot(target, sources, **settings):
 
     The target trains nothing. Its training clips of those emotions give the scale of the features.
     """
-    shared = with_emotions(
-        target, np.unique(np.concatenate([source.emotions for source in sources]))
-    )
-    settings["head"] = "shared"
-    return _learn_all(
-        "zero_shot", shared, sources, settings, evolving=False, target_learns="nothing"
-    )
+    _assert_shared_emotions(target, sources)
+    known = np.concatenate([source.emotions for source in sources])
+    target, options = with_emotions(target, known), dict(evolving=False, target_learns="nothing")
+    return _learn_all("zero_shot", target, sources, settings | {"head": "shared"}, **options)
 
 
 def fine_tune(target, sources, **settings):
@@ -133,9 +107,8 @@ def fine_tune_shared(target, sources, **settings):
 
 def frozen_features(target, sources, **settings):
     """Return the outcome of one path trained on each source that feeds a head for the target."""
-    return _learn_all(
-        "frozen_features", target, sources, settings, evolving=False, target_learns="head"
-    )
+    options = dict(evolving=False, target_learns="head")
+    return _learn_all("frozen_features", target, sources, settings, **options)
 
 
 def pathnet(target, sources=(), **settings):
@@ -167,9 +140,8 @@ def baseline(target, sources=(), *, model, protocol):
     for fold in target.folds:
         train, test = target.rows(fold.train), target.rows(fold.test)
         predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
-        posteriors[0, fold.test] = target.of_clips(
-            np.eye(len(target.emotions))[predicted], fold.test
-        )
+        certain = np.eye(len(target.emotions))[predicted]
+        posteriors[0, fold.test] = target.of_clips(certain, fold.test)
     return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors)
 
 
@@ -190,9 +162,8 @@ class _Learner:
         head="new",
         **training,
     ):
-        for name, value in (("frozen_path", frozen_path), ("head", head)):
-            if value not in CHOICES[name]:
-                raise ValueError(f"{name} = {value!r}: choose one of {', '.join(CHOICES[name])}")
+        check(LIMITS, frozen_path=frozen_path, head=head, final_share=final_share, steps=steps)
+        check(minibatches=minibatches)
         shape = {name: training.pop(name) for name in SHAPE if name in training}
         if not evolving:
             shape["n_modules"] = shape.setdefault("n_active", 3)
@@ -262,12 +233,11 @@ class _Learner:
 
 def _learn_all(protocol, target, sources, settings, *, evolving=True, target_learns="all"):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
-    if not target.folds:
-        raise ValueError(
-            f"target {target.name} has no folds: it must be tested on speakers not trained on"
-        )
     settings = dict(seeds=(0, 1, 2), fresh=1.0) | settings
     seeds, fresh, n_folds = settings.pop("seeds"), settings.pop("fresh"), len(target.folds)
+    _assert_learnable(target, sources, seeds)
+    if settings.get("head") == "shared":
+        _assert_shared_emotions(target, sources)
     inputs = target.features.shape[1:] if target.features.ndim > 2 else target.features.shape[1]
     streams = [_stream(seed, "source") for seed in seeds]
     learner = _Learner(inputs, streams, evolving=evolving, **settings)
@@ -287,15 +257,14 @@ def _learn_all(protocol, target, sources, settings, *, evolving=True, target_lea
     posteriors = np.full((len(seeds), len(target.emotion), len(target.emotions)), np.nan)
     for replica, (posterior, fold) in enumerate(zip(posteriors_of_rows, folds, strict=True)):
         posteriors[replica // n_folds, fold.test] = target.of_clips(posterior, fold.test)
-    source = "+".join(source.name for source in sources)
-    memory = []
+    names, memory = [source.name for source in sources], []
+    source = "+".join(names)
     for head, path, recognised in before:
         after = learner.recognise(head, path.repeat(n_folds, axis=0))
         for variant, emotions in (("before_target", recognised), ("after_target", after)):
             task = learner.tasks[head]
-            key = target.key() | dict(
-                protocol=protocol, source=source, variant=variant, fold=task.name
-            )
+            key = target.key() | dict(protocol=protocol, source=source, variant=variant)
+            key["fold"] = task.name if names.count(task.name) == 1 else head
             key["seed"] = np.repeat(seeds, emotions.size // len(seeds))
             truth = np.tile(task.emotion, len(emotions))
             memory.append(metrics.score_rows(truth, emotions.ravel(), "all", **key))
@@ -307,6 +276,34 @@ def _learn_all(protocol, target, sources, settings, *, evolving=True, target_lea
         history,
         pd.concat(memory, ignore_index=True) if memory else None,
     )
+
+
+def _assert_learnable(target, sources, seeds):
+    """Raise a ValueError that says why the target cannot be learned and tested, if it cannot."""
+    if not target.folds:
+        raise ValueError(
+            f"target {target.name} has no folds: it must be tested on speakers not trained on"
+        )
+    if len(target.emotions) < 2:
+        raise ValueError(f"target {target.name} has one emotion alone: {target.emotions.tolist()}")
+    if len(seeds) == 0:
+        raise ValueError(f"seeds = {seeds!r}: give at least one")
+    for source in sources:
+        if source.features.shape[1:] != target.features.shape[1:]:
+            raise ValueError(
+                f"a row of source {source.name} has shape {source.features.shape[1:]}, of target "
+                f"{target.name} {target.features.shape[1:]}: extract the same features of both"
+            )
+
+
+def _assert_shared_emotions(target, sources):
+    """Raise a ValueError that names the emotions of both sides if sources share none."""
+    known = np.unique([emotion for source in sources for emotion in source.emotions])
+    if not np.isin(target.emotions, known).any():
+        raise ValueError(
+            f"target {target.name} has the emotions {target.emotions.tolist()}, its sources have "
+            f"{known.tolist()}, and none is shared: call the same emotion by the same word"
+        )
 
 
 def _stream(seed, *names):

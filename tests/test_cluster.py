@@ -1,5 +1,6 @@
 """A study on a Dask cluster: real workers, one lost, one of other code, no answer."""
 
+import http.server
 import os
 import signal
 import subprocess
@@ -138,6 +139,29 @@ def test_no_answer_names_the_variable(address, tmp_path, monkeypatch):
     words = f"PATHEMO_DASK={address}: no Dask scheduler answers; start"
     with pytest.raises(ConnectionError, match=words):
         study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
+
+
+def test_what_is_no_scheduler_is_told(tmp_path, monkeypatch):
+    """A web server, or the port of the dashboard, does not keep a study waiting for ever."""
+    handler = http.server.SimpleHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        only_there(monkeypatch, address := f"tcp://127.0.0.1:{server.server_port}", tmp_path)
+        with pytest.raises(
+            ConnectionError, match=f"{address}: no Dask scheduler answers.*something"
+        ):
+            study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
+        server.shutdown()
+
+
+def test_a_cluster_without_workers_is_told(tmp_path, monkeypatch):
+    """Its workers may still wait in a queue, so the study waits too, and says so."""
+    options = dict(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+    with distributed.LocalCluster(**options) as empty:
+        only_there(monkeypatch, empty.scheduler_address, tmp_path)
+        threading.Timer(1, empty.scale, [2]).start()
+        with pytest.warns(UserWarning, match="has no workers yet: waiting for them"):
+            study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
 
 
 def test_without_the_extra_the_message_names_it(tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ def test_forced_modules_are_on_every_path_for_ever():
         assert all(len(set(layer)) == 5 for layer in population.genotypes.reshape(-1, 5))
         population.settle(population.draw(), np.random.default_rng(2).random((2, 2)))
     assert set(population.genotypes[0, :, 0, 2:].flat) <= {1, 2, 3, 4, 5}
-    with pytest.raises(ValueError, match="n_active = 6: beside 2 forced ones, 1 to 5"):
+    with pytest.raises(ValueError, match=r"n_active = 6: choose from \(0, 5\]"):
         start([0], size=6, forced=forced[:1], n_active=6)
 
 
@@ -218,7 +218,8 @@ def test_a_replica_that_is_not_finite_ends_the_evolution():
     [
         (dict(generations=0), "generations = 0"),
         (dict(population_size=1), "population_size = 1"),
-        (dict(optimiser="lbfgs"), "choose 'adam' or 'sgd'"),
+        (dict(optimiser="lbfgs"), "choose from adam, sgd"),
+        (dict(minibatches=0), "minibatches = 0"),
     ],
 )
 def test_impossible_options_are_named(wrong, words):

@@ -44,6 +44,23 @@ def test_a_constant_feature_is_zero():
     assert (x[0, :, 2] == 0).all()
 
 
+def test_what_rounding_leaves_is_constant():
+    """4e-16 around 0 beside features of size 1 is no information, however it is scaled."""
+    features = np.asarray(FEATURES, np.float64)
+    features[:, 2] = 4e-16 * np.sign(features[:, 2])
+    for unit in (1, 1e-7, 1e7):
+        examples = Examples(unit * features, LABELS, [np.arange(N)])
+        x = examples.inputs(np.arange(N)[None])
+        assert (x[0, :, 2] == 0).all() and x[0, :, 1].std() > 0.9
+
+
+@pytest.mark.parametrize("labels", [["anger"] * N, np.arange(N) / 2, np.arange(N) - 1])
+def test_labels_are_numbers_from_0(labels):
+    """Words, fractions and negative numbers are refused, with the way out."""
+    with pytest.raises(ValueError, match="number the emotions from 0"):
+        Examples(FEATURES, labels, [np.arange(N)])
+
+
 def test_images_and_given_scaling():
     """Images are flattened, pixel by pixel; other clips can be scaled as the first ones were."""
     images = FEATURES[:, :4].reshape(N, 2, 1, 2)  # channels first

@@ -156,7 +156,7 @@ def test_repeat_copies_and_separates():
     copies.train("a", paths.repeat(2, axis=0), wide, steps=3)
     assert (net.layers[0] == before).all()
     assert (copies.layers[0][0] != copies.layers[0][1]).any()
-    with pytest.raises(ValueError, match="3 seeds cannot be shared evenly by 2 replicas"):
+    with pytest.raises(ValueError, match="3 seeds for 2 replicas: not as many each"):
         net.repeat([0, 1, 2])
 
 
@@ -357,11 +357,62 @@ def test_many_rows_are_predicted_in_parts(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_impossible_options_are_named():
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (dict(n_active=0), r"n_active = 0: choose from \[1, inf\)"),
+        (dict(n_active=7), r"n_active = 7: choose from \(0, 6\]"),
+        (dict(width=0), "width = 0"),
+        (dict(width=[4, 0, 4]), "width = 0"),
+        (dict(n_layers=0), "n_layers = 0"),
+    ],
+)
+def test_impossible_shapes_are_named(wrong, words):
     """The error names the value and the valid ones."""
-    for n_active in (0, 7):
-        with pytest.raises(ValueError, match=f"n_active = {n_active}: of 6 modules 1 to 6 can be"):
-            stack(n_active=n_active)
+    with pytest.raises(ValueError, match=words):
+        stack(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (dict(optimiser="lbfgs"), "optimiser = 'lbfgs': choose from adam, sgd"),
+        (dict(dropout=1.0), r"dropout = 1.0: choose from \[0, 1\)"),
+        (dict(batch_size=0), "batch_size = 0"),
+        (dict(learning_rate=0), r"learning_rate = 0: choose from \(0, inf\)"),
+        (dict(steps=-1), "steps = -1"),
+        (dict(label_smoothing=1), "label_smoothing = 1"),
+    ],
+)
+def test_impossible_trainings_are_named(wrong, words):
+    """The error names the value and the valid ones."""
     net, examples, paths = stack()
-    with pytest.raises(ValueError, match="optimiser = 'lbfgs': choose 'adam' or 'sgd'"):
-        net.train("a", paths, examples, steps=1, optimiser="lbfgs")
+    with pytest.raises(ValueError, match=words):
+        net.train("a", paths, examples, **{"steps": 1} | wrong)
+
+
+def test_integers_are_numbers():
+    """A smoothing of 0 is one of 0.0."""
+    (one, examples, paths), (other, *_) = stack(), stack()
+    one.train("a", paths, examples, steps=3, label_smoothing=0)
+    other.train("a", paths, examples, steps=3, label_smoothing=0.0)
+    assert (one.heads["a"] == other.heads["a"]).all()
+
+
+def test_labels_fit_the_head():
+    """Labels that start at 1 reach beyond the head: the error names the label."""
+    net, examples, paths = stack()
+    n_emotions = net.heads["a"].shape[1]
+    examples.labels = examples.labels + 1
+    with pytest.raises(
+        ValueError, match=f"label {n_emotions} in 'a': its head is of labels 0..{n_emotions - 1}"
+    ):
+        net.train("a", paths, examples, steps=1)
+
+
+def test_a_layer_without_free_modules_is_told():
+    """Whoever freezes the last module of a layer is warned: nothing is left to train."""
+    net, _, paths = stack()
+    net.freeze(paths)
+    with pytest.warns(UserWarning, match="all n_modules = 6 modules of a layer are frozen"):
+        net.freeze(np.tile(np.arange(6), (net.n_replicas, net.n_layers, 1)))

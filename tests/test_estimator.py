@@ -185,5 +185,7 @@ def test_mistakes_are_named(digits):
         classifier.set_params(width=9).fit(X, y)
     with pytest.raises(ValueError, match="generations = 0"):
         PathNetClassifier(generations=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"sources=\[\(X, y\)\] is one source"):
+        PathNetClassifier(sources=source).fit(X, y)
     with pytest.raises(ValueError, match="64 features|65 features"):
         PathNetClassifier(sources=((np.ones((4, 65)), [0, 1, 0, 1]),)).fit(X, y)

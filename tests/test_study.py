@@ -283,11 +283,11 @@ def test_sizes_are_chosen_once_and_searches_for_paths_that_evolve(monkeypatch):
 def test_without_other_corpora_the_first_candidates_are_taken():
     """Of two corpora none is left to be a source; what needs none is chosen by the other one."""
     jobs = [Job(pathnet, TARGET, (ONE,), QUICK), Job(pathnet, TARGET, (), QUICK)]
-    sizes = [{"learning_rate": 0.0}, {"learning_rate": 0.02}]
+    sizes = [{"learning_rate": 1e-9}, {"learning_rate": 0.02}]
     chosen, trials = study.choose(jobs, sizes=sizes, searches=CHOICES["searches"])
     assert [job.settings["learning_rate"] for job in chosen] == [0.02, 0.02]
     assert set(trials["protocol"]) == {"from_scratch", "pathnet_scratch"}
     assert chosen[0].settings["population_size"] == 2
     [alone], trials = study.choose(jobs[1:], sizes=sizes, searches=CHOICES["searches"])
-    assert (alone.settings["learning_rate"], alone.settings["population_size"]) == (0.0, 2)
+    assert (alone.settings["learning_rate"], alone.settings["population_size"]) == (1e-9, 2)
     assert trials.empty

@@ -2,10 +2,11 @@
 paths.
 
 layers.py computes and differentiates modules, examples.py holds inputs, pathnet.py trains and
-predicts, evolution.py holds the tournament. Nothing here knows of corpora or emotions."""
+predicts, evolution.py holds the tournament, settings.py what all their settings may be. Nothing
+here knows of corpora or emotions."""
+# ruff: noqa: F401
 
 from .evolution import Evolution, Population, evolve, mutate, random_genotype
 from .examples import Examples
 from .pathnet import PathNet
-
-__all__ = ["Evolution", "Examples", "PathNet", "Population", "evolve", "mutate", "random_genotype"]
+from .settings import COUNT, SHARE, check

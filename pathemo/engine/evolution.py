@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .settings import Interval, check
+
 REACH = 2  # [modules] greatest move of a gene
 
 
@@ -64,26 +66,19 @@ class Population:
     """
 
     def __init__(self, generators, *, size, n_layers, n_modules, n_active, forced=None):
-        if size < 2:
-            raise ValueError(f"population_size = {size}: a tournament needs at least 2 genotypes")
-        forced = (
-            np.empty((len(generators), n_layers, 0), int) if forced is None else np.asarray(forced)
-        )
+        if forced is None:
+            forced = np.empty((len(generators), n_layers, 0), int)
         n_forced = forced.shape[2]
-        most = n_modules - n_forced
-        if not 1 <= n_active <= most:
-            raise ValueError(
-                f"n_active = {n_active}: beside {n_forced} forced ones, 1 to {most} may be"
-            )
+        most = n_modules - n_forced  # the forced ones are no one's to choose
+        check(population_size=size)
+        check({"n_active": Interval(0, most)}, n_active=n_active)
         self.generators = generators
         self.mutation = dict(n_modules=n_modules, n_forced=n_forced)
         self.genotypes = np.empty((len(generators), size, n_layers, n_forced + n_active), int)
         for replica, place in np.ndindex(self.genotypes.shape[:2]):
             free = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
             genotype = random_genotype(generators[replica], **free)
-            for taken in np.sort(
-                forced[replica], axis=1
-            ).T:  # a number among the others to one among all
+            for taken in np.sort(forced[replica], axis=1).T:  # numbers among all modules now
                 genotype = genotype + (genotype >= taken[:, None])
             self.genotypes[replica, place] = np.hstack([forced[replica], genotype])
         self.fitness = np.full((len(generators), size), -np.inf)
@@ -120,9 +115,7 @@ class Evolution(NamedTuple):
     """What `evolve` found: the best path of each replica, and how it came about."""
 
     best: np.ndarray  # (R, L, N)
-    populations: (
-        np.ndarray
-    )  # (generations + 1, R, population_size, L, N): at first, after each tournament
+    populations: np.ndarray  # (generations + 1, R, population_size, L, N), at first and after each
     history: pd.DataFrame  # a row a tournament and replica, see `evolve`
 
 
@@ -170,8 +163,7 @@ def evolve(
         each layer: "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent
         so far), and the share of frozen modules of both: frozen_share (winner), frozen_share_lost.
     """
-    if generations < 1:
-        raise ValueError(f"generations = {generations}: a path needs at least 1 tournament")
+    check(generations=generations, minibatches=minibatches)
     shape = dict(n_layers=net.n_layers, n_modules=net.n_modules, n_active=net.n_active)
     population = Population(net.generators, size=population_size, forced=forced, **shape)
     n_fixed = 0 if forced is None else forced.shape[2]
@@ -186,25 +178,21 @@ def evolve(
         winners = population.settle(pairs, np.stack(fitness, axis=1))
         populations.append(population.genotypes.copy())
         tournament = _tournament(competing, fitness, winners, net.frozen.cpu().numpy())
-        history.append(
-            tournament.assign(generation=generation, steps=2 * minibatches * (generation + 1))
-        )
+        steps = 2 * minibatches * (generation + 1)
+        history.append(tournament.assign(generation=generation, steps=steps))
     history = pd.concat(history, ignore_index=True)
     return Evolution(population.best(), np.stack(populations).astype(np.int16), history)
 
 
 def _tournament(competing, fitness, winners, frozen):
     """Return a row a replica of a history, see `evolve`."""
-    shares = np.stack(
-        [np.take_along_axis(frozen, paths, axis=2).mean((1, 2)) for paths in competing]
-    )
-    texts = [[_text(genotype) for genotype in paths] for paths in competing]
-    replica = np.arange(len(winners))
+    frozen = [np.take_along_axis(frozen, paths, axis=2) for paths in competing]  # (R, L, N)
+    shares, replica = np.mean(frozen, axis=(2, 3)), np.arange(len(winners))
     return pd.DataFrame(
         {
             "replica": replica,
-            "genotype_first": texts[0],
-            "genotype_second": texts[1],
+            "genotype_first": [_text(genotype) for genotype in competing[0]],
+            "genotype_second": [_text(genotype) for genotype in competing[1]],
             "fitness_first": fitness[0],
             "fitness_second": fitness[1],
             "winner": winners,

@@ -40,26 +40,20 @@ class Examples:
     """
 
     def __init__(self, features, labels, rows, *, scaling=None, device="cpu"):
-        features = np.moveaxis(
-            np.asarray(features, dtype=np.float32), 1, -1
-        )  # of images, the channels
-        self.labels, self.rows, self.device = (
-            np.asarray(labels),
-            list(map(np.asarray, rows)),
-            device,
-        )
-        self.shape = features.shape[1:]
+        features = np.moveaxis(np.asarray(features, np.float32), 1, -1)  # channels of images last
+        self.labels, self.rows = np.asarray(labels), [np.asarray(of_replica) for of_replica in rows]
+        if self.labels.dtype.kind not in "iu" or self.labels.min(initial=0) < 0:
+            raise ValueError(f"labels {labels[:3]}: number the emotions from 0, as np.unique does")
+        self.shape, self.device = features.shape[1:], device
         features = features.reshape(len(features), -1)
         wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(wrong):
-            raise ValueError(
-                f"features of {len(wrong)} rows are not finite, the first is row {wrong[0]}"
-            )
+            first = f"the first is row {wrong[0]}"
+            raise ValueError(f"features of {len(wrong)} rows are not finite, {first}")
         folds = {of_replica.tobytes(): of_replica for of_replica in self.rows}
         place = {key: len(features) * fold for fold, key in enumerate(folds)}
-        self.first = torch.as_tensor(
-            [place[of_replica.tobytes()] for of_replica in self.rows], device=device
-        )
+        first = [place[of_replica.tobytes()] for of_replica in self.rows]
+        self.first = torch.as_tensor(first, device=device)
         self.scaling = scaling or [_scaling(features[of_fold]) for of_fold in folds.values()]
         table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
         for scaled, (mean, scale) in zip(table, self.scaling, strict=True):
@@ -91,7 +85,12 @@ class Examples:
 
 
 def _scaling(features):
-    """Return mean and 1 / spread (d,) of features (n, d); 0 for the spread of a constant."""
+    """Return mean and 1 / spread (d,) of features (n, d); 0 for the spread of a constant.
+
+    Constant is what varies by rounding alone: beside its own mean, or beside all features, of
+    which it may be a difference.
+    """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0)
+    rounding = np.maximum(1e-7 * np.abs(mean), 1e-12 * np.abs(features).max())
+    scale = np.divide(1, spread, where=spread > rounding, out=np.zeros_like(spread))
     return mean.astype(np.float32), scale.astype(np.float32)

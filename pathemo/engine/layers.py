@@ -121,12 +121,9 @@ class Episode:
         for layer, module in enumerate(self.modules):
             rows.append(module.rows(x))
             both = self.weights[layer], self.fixed[layer]
-            outputs.append(
-                [module.forward(rows[layer], weights) for weights in both if weights.shape[2]]
-            )
-            torch.sum(
-                outputs[layer][0], -2, out=self.sums[layer]
-            )  # into the input of the next layer
+            both = [weights for weights in both if weights.shape[2]]
+            outputs.append([module.forward(rows[layer], weights) for weights in both])
+            torch.sum(outputs[layer][0], -2, out=self.sums[layer])  # the input of the next layer
             for others in outputs[layer][1:]:
                 self.sums[layer].add_(others.sum(-2))
             if gates[layer] is not None:
@@ -148,10 +145,8 @@ class Episode:
         learning = self.weights[-1 - self.n_learning :]
         for weights in self.weights:
             weights.grad = torch.empty_like(weights)
-        self.targets, self.scale = (
-            [weights.grad for weights in self.weights],
-            {"beta": 0.0, "alpha": 1.0},
-        )
+        self.targets = [weights.grad for weights in self.weights]
+        self.scale = {"beta": 0.0, "alpha": 1.0}
         self.update = torch.optim.Adam(learning, lr=learning_rate, fused=True).step
 
     def step(self, x, goals, gates):
@@ -169,9 +164,8 @@ class Episode:
             if gates[layer] is not None:
                 upstream.mul_(gates[layer])
             credit = upstream[..., None, :]
-            deltas = [
-                part.sign_().mul_(credit) for part in outputs[layer]
-            ]  # ReLU passes where it gave > 0
+            # ReLU passes the gradient on where it gave more than 0
+            deltas = [part.sign_().mul_(credit) for part in outputs[layer]]
             if layer:
                 upstream = module.upstream(deltas[0], self.weights[layer])
                 if len(deltas) > 1:

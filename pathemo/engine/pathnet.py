@@ -9,6 +9,8 @@ Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatch
 replicas of a chunk. Source: Fernando et al. 2017, arXiv 1701.08734.
 """
 
+import copy
+import warnings
 from math import prod
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch.nn.functional import one_hot
 
 from .examples import BYTE, random_bytes
 from .layers import Convolution, Episode, Linear
+from .settings import Interval, check
 
 CHUNK_BYTES = 40e6  # replicas are trained some at a time: about what a processor's last cache holds
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
@@ -76,17 +79,16 @@ class PathNet:
         stride=2,
         device="cpu",
     ):
-        if not 1 <= n_active <= n_modules:
-            raise ValueError(
-                f"n_active = {n_active}: of {n_modules} modules 1 to {n_modules} can be active"
-            )
         self.shape = dict(inputs=inputs, n_layers=n_layers, n_modules=n_modules, n_active=n_active)
+        check(**self.shape)
+        check({"n_active": Interval(0, n_modules)}, n_active=n_active)
         self.shape |= dict(width=width, kernel=kernel, stride=stride)
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
         self.device, self.heads, self.modules = device, {}, []
         shape = (inputs,) if np.isscalar(inputs) else (*inputs[1:], inputs[0])
         for units in np.broadcast_to(width, n_layers).tolist():
+            check(width=units)
             if len(shape) == 3:
                 self.modules.append(Convolution(shape, units, kernel=kernel, stride=stride))
             else:
@@ -115,6 +117,9 @@ class PathNet:
     def freeze(self, paths):
         """Freeze the modules on `paths` (R, L, N); those frozen before stay frozen."""
         self.frozen.scatter_(2, torch.as_tensor(paths, device=self.device), True)
+        if self.frozen.all(2).any():
+            full = f"all n_modules = {self.n_modules} modules of a layer are frozen"
+            warnings.warn(f"{full}: the next task cannot train any there", stacklevel=2)
 
     def reinitialise(self, *, scale=1.0):
         """Draw all modules that are not frozen anew, times `scale`; frozen ones stay."""
@@ -127,14 +132,10 @@ class PathNet:
     def repeat(self, seeds):
         """Return a PathNet of each replica several times in a row, each copy on its own seed."""
         copies, rest = divmod(len(seeds), self.n_replicas)
-        if rest:
-            raise ValueError(
-                f"{len(seeds)} seeds cannot be shared evenly by {self.n_replicas} replicas"
-            )
-        net = object.__new__(PathNet)
-        net.__dict__.update(
-            self.__dict__, generators=[np.random.default_rng(seed) for seed in seeds]
-        )
+        if rest or not copies:
+            raise ValueError(f"{len(seeds)} seeds for {self.n_replicas} replicas: not as many each")
+        net = copy.copy(self)
+        net.generators = [np.random.default_rng(seed) for seed in seeds]
         net.layers = [layer.mT.repeat_interleave(copies, 0).mT for layer in self.layers]
         net.frozen = self.frozen.repeat_interleave(copies, 0)
         net.heads = {task: head.repeat_interleave(copies, 0) for task, head in self.heads.items()}
@@ -142,9 +143,8 @@ class PathNet:
 
     def save(self, path):
         """Write shape, weights, heads and what is frozen to a file, but no random streams."""
-        torch.save(
-            {name: getattr(self, name) for name in ("shape", "layers", "heads", "frozen")}, path
-        )
+        names = "shape", "layers", "heads", "frozen"
+        torch.save({name: getattr(self, name) for name in names}, path)
 
     @classmethod
     def load(cls, path, *, seeds, device="cpu"):
@@ -152,9 +152,8 @@ class PathNet:
         state = torch.load(path, map_location=device, weights_only=True)
         net = cls(**state.pop("shape"), seeds=seeds, device=device)
         if net.frozen.shape != state["frozen"].shape:
-            raise ValueError(
-                f"{path} has {len(state['frozen'])} replicas, and seeds are {len(seeds)}"
-            )
+            n_replicas = len(state["frozen"])
+            raise ValueError(f"{path} has {n_replicas} replicas, and seeds are {len(seeds)}")
         net.__dict__.update(state)
         return net
 
@@ -204,9 +203,11 @@ class PathNet:
         FloatingPointError
             Loss or weights of replicas are not finite; they are as they were before this call.
         """
-        if optimiser not in ("adam", "sgd"):
-            raise ValueError(f"optimiser = {optimiser!r}: choose 'adam' or 'sgd'")
+        check(steps=steps, batch_size=batch_size, learning_rate=learning_rate, optimiser=optimiser)
+        check(dropout=dropout, gaussian_noise=gaussian_noise, label_smoothing=label_smoothing)
         accuracy, n_emotions = np.empty(self.n_replicas), self.heads[task].shape[1]
+        if (last := examples.labels.max()) >= n_emotions:
+            raise ValueError(f"label {last} in {task!r}: its head is of labels 0..{n_emotions - 1}")
         labels = torch.as_tensor(examples.labels, device=self.device)
         for replicas in self._chunks(batch_size, copies=4):  # weights, gradients, moments
             generators = self.generators[replicas]
@@ -223,7 +224,7 @@ class PathNet:
                 rows = examples.draw(generators, replicas, **sizes, balanced=balanced)  # (T, r, B)
                 gates = self._draw_gates(generators, **sizes, dropout=dropout)
                 truth = labels[rows]
-                goals = one_hot(truth, n_emotions).mT * (1 - label_smoothing)  # (T, r, K, B)
+                goals = one_hot(truth, n_emotions).mT * (1.0 - label_smoothing)  # (T, r, K, B)
                 goals += label_smoothing / n_emotions
                 logits = []
                 for step in range(n_steps):
@@ -238,9 +239,8 @@ class PathNet:
             self.heads[task][replicas] = weights.pop()
             for bank, learned, place in zip(self.layers, weights, places, strict=True):
                 by_module = *learned.shape[:2], place[1].shape[1], bank.shape[2]
-                bank.mT[place] = learned.view(by_module).transpose(
-                    1, 2
-                )  # (r, N, fan_in + 1, width)
+                learned = learned.view(by_module)  # (r, fan_in + 1, N, width)
+                bank.mT[place] = learned.transpose(1, 2)
             accuracy[replicas] = correct.cpu() / (steps * batch_size)
         return accuracy
 
@@ -261,9 +261,8 @@ class PathNet:
             parts = []
             for part in np.array_split(padded, -(-longest // ROWS), axis=1):
                 episode = Episode(self.modules, weights, nothing, part.shape[1])
-                logits, *_ = episode.forward(
-                    examples.inputs(part, replicas), [None] * self.n_layers
-                )
+                inputs, no_gates = examples.inputs(part, replicas), [None] * self.n_layers
+                logits, *_ = episode.forward(inputs, no_gates)
                 parts.append(logits.softmax(1).mT.cpu().numpy())
             chunk = np.concatenate(parts, axis=1)  # (r, longest, K)
             posteriors += [p[: len(r)] for p, r in zip(chunk, rows[replicas], strict=True)]
@@ -271,10 +270,8 @@ class PathNet:
 
     def _chunks(self, batch_size, copies=1):
         """Yield slices of replicas whose active modules, in so many copies, fit the cache."""
-        numbers = sum(
-            prod(m.shape[:-1]) * (m.fan_in + self.n_active * m.width) for m in self.modules
-        )
-        a_replica = 4 * (copies * self.parameters_on_path() + 2 * batch_size * numbers)
+        numbers = [(m.fan_in + self.n_active * m.width) * prod(m.shape[:-1]) for m in self.modules]
+        a_replica = 4 * (copies * self.parameters_on_path() + 2 * batch_size * sum(numbers))
         most = self.n_replicas if self.device != "cpu" else max(2, int(CHUNK_BYTES / a_replica))
         for part in np.array_split(np.arange(self.n_replicas), -(-self.n_replicas // most)):
             yield slice(part[0], part[-1] + 1)
@@ -285,9 +282,7 @@ class PathNet:
         modules = torch.as_tensor(paths[replicas], device=self.device)
         places = [(replica, modules[:, layer]) for layer in range(self.n_layers)]
         banks = [bank.mT[place] for bank, place in zip(self.layers, places, strict=True)]
-        return [
-            bank.transpose(1, 2).flatten(2) for bank in banks
-        ], places  # (r, N, fan_in + 1, width)
+        return [bank.transpose(1, 2).flatten(2) for bank in banks], places
 
     def _learns(self, layer, place):
         """Return 1 for modules that learn, 0 for frozen ones (r, 1, ..., N, 1), or None."""
@@ -302,12 +297,10 @@ class PathNet:
         widths = [module.width for module in self.modules]
         byte = random_bytes(generators, (steps, batch_size, sum(widths))).transpose(0, 1)
         kept = (byte.to(self.device) >= round(dropout * BYTE)) / (1 - dropout)  # (T, r, B, widths)
-        gates = [
-            gate.unflatten(
-                3, (*[1] * (len(m.shape) - 1), m.width)
-            )  # a feature map is dropped whole
-            for gate, m in zip(kept.split(widths, dim=3), self.modules, strict=True)
-        ]
+        gates = []
+        for gate, module in zip(kept.split(widths, dim=3), self.modules, strict=True):
+            places = [1] * (len(module.shape) - 1)  # a feature map is dropped whole
+            gates.append(gate.unflatten(3, (*places, module.width)))
         return list(zip(*gates, strict=True))
 
     def _draw_noise(self, generators, x):
@@ -321,10 +314,8 @@ class PathNet:
         finite = torch.stack([tensor.flatten(1).sum(1) for tensor in tensors]).isfinite().all(0)
         if not finite.all():
             wrong = (np.flatnonzero(~finite.cpu().numpy()) + replicas.start).tolist()
-            raise FloatingPointError(
-                f"the loss of replicas {wrong} on {task!r} is not finite: "
-                "try a smaller learning rate"
-            )
+            problem = f"the loss of replicas {wrong} on {task!r} is not finite"
+            raise FloatingPointError(f"{problem}: try a smaller learning rate")
 
 
 def _fresh(generator, shape):
