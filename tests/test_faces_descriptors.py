@@ -56,6 +56,23 @@ def test_hog_keeps_what_the_left_half_shows():
         assert np.argwhere(blocks).tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize(
+    "images, reason",
+    [
+        (np.full((1, 48, 48), 255), "images from 255 to 255: they have to be in .0, 1."),
+        (np.linspace(-1, 1, 48 * 48).reshape(1, 48, 48), "images from -1 to 1"),
+        (np.full((1, 48, 48), np.nan), "images from nan to nan"),
+        (np.zeros((1, 48, 50)), "images of 48 x 50 pixels: both have to be 16, 24"),
+        (np.zeros((1, 8, 8)), "images of 8 x 8 pixels"),
+    ],
+    ids=["bytes", "centred", "not a number", "size", "small"],
+)
+def test_hog_of_another_range_or_size_is_refused(images, reason):
+    """The error gives the range, or the size, and the valid one."""
+    with pytest.raises(ValueError, match=reason):
+        hog(images)
+
+
 # --- saliency
 
 

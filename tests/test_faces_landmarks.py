@@ -128,6 +128,35 @@ def test_without_timestamps_frames_are_a_thirtieth_of_a_second_apart(tmp_path, p
     np.testing.assert_allclose(faces.track(tmp_path / "a.csv")[0], np.arange(10) / 30)
 
 
+def test_without_timestamps_the_number_of_a_frame_counts(tmp_path, points):
+    """Frames that are not there leave a gap."""
+    numbers = np.array([1, 2, 3, 4, 5, 8, 9, 10, 11, 12])
+    table(points, frame=numbers).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_allclose(faces.track(tmp_path / "a.csv")[0], numbers / 30)
+
+
+@pytest.mark.parametrize("column", ["face", "face_id", "person"])
+def test_rows_of_several_people_are_not_taken_for_times(tmp_path, points, column):
+    """Two people a frame, and nothing that tells the time."""
+    both = table(points.repeat(2, axis=0), **{column: [0, 1] * 10})
+    both.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=rf"a\.csv: no column timestamp or frame .*'{column}'"):
+        faces.track(tmp_path / "a.csv")
+    both.assign(frame=np.arange(20) // 2, face=0).to_csv(tmp_path / "a.csv", index=False)
+    if column != "face_id":
+        with pytest.raises(ValueError, match=r"a\.csv: its times do not increase; face_id"):
+            faces.track(tmp_path / "a.csv")
+
+
+def test_a_mesh_is_not_taken_for_the_68_points(tmp_path):
+    """Of 478 points the first 68 are others."""
+    names = [f"{axis}_{number}" for number in range(478) for axis in "xy"]
+    mesh = pd.DataFrame(np.random.default_rng(0).random((3, 956)), columns=names)
+    mesh.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"a\.csv: it has more points than the 68"):
+        faces.track(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize(
     "content, reason",
     [
@@ -310,6 +339,13 @@ def test_statistics_are_those_of_numpy():
     low, high = np.percentile(course, [10, 90])
     for name, expected in (("mean", course.mean()), ("sd", course.std()), ("range", high - low)):
         assert functional(points, f"mouth opening {name}") == pytest.approx(expected, rel=1e-5)
+
+
+def test_means_of_what_is_relative_to_the_mean_are_nothing(points):
+    """Distance and position have exactly 0, not what rounding leaves of it."""
+    moving = points * np.linspace(1, 1.3, 10)[:, None, None]
+    for name in ("distance", "position x", "position y"):
+        assert functional(moving, f"{name} mean") == 0 < functional(moving, f"{name} sd")
 
 
 def test_velocity_is_the_way_by_the_time():

@@ -17,20 +17,26 @@ RATE = 25
 EVERY = 10**6  # more frames than any video here has
 
 
-def write_video(path, numbers, codec="mpeg4", size=(64, 48)):
+def write_video(path, numbers, codec="mpeg4", size=(64, 48), sound=0):
     """Video whose frame shown from number / 25 s on has the grey level 5 number, for each of the
-    numbers.
+    numbers; with sound that lasts so long [s].
     """
     with av.open(path, "w") as container:
         film = container.add_stream(codec, rate=RATE, pix_fmt="yuv420p")
         film.width, film.height = size
         film.bit_rate = 1_000_000
+        track = container.add_stream("mp2", rate=16000, layout="mono") if sound else None
         for number in numbers:
             picture = np.full((size[1], size[0], 3), 5 * number % 256, np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts, frame.time_base = int(number), Fraction(1, RATE)
             container.mux(film.encode(frame))
         container.mux(film.encode(None))
+        if sound:
+            silence = np.zeros((1, 16000 * sound), np.int16)
+            part = av.AudioFrame.from_ndarray(silence, "s16", "mono")
+            part.rate = 16000
+            container.mux(track.encode(part) + track.encode(None))
     return path
 
 
@@ -93,6 +99,20 @@ def test_after_frames_that_last_none_is_made_up_for(tmp_path):
     times = np.array([time for time, _ in frames(path, n_frames=25)])
     assert (times < 1.59).sum() == 5
     assert 4 <= (times >= 1.59).sum() <= 6
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.ts"])
+def test_sound_that_is_longer_than_the_picture_does_not_count(tmp_path, name):
+    """Five frames are spread over the two seconds of the picture, not the five of the sound."""
+    path = write_video(tmp_path / name, range(50), sound=5, codec="mpeg2video")
+    assert levels(frames(path, n_frames=5)) == [5, 15, 25, 35, 45]
+
+
+@pytest.mark.parametrize("name", ["a.mpg", "a.m1v"])
+def test_a_film_whose_length_ffmpeg_guesses_is_read(tmp_path, name):
+    """MPEG-1 announces no length: of ten frames come five, to the end."""
+    numbers = levels(frames(write_video(tmp_path / name, range(10), "mpeg1video"), n_frames=5))
+    assert len(numbers) == 5 and numbers[0] <= 1 and numbers[-1] >= 8
 
 
 def test_frames_are_reduced_but_never_enlarged(tmp_path):
@@ -167,7 +187,7 @@ def spoil(tmp_path, defect):
 def test_what_is_no_whole_video_is_refused_by_name(tmp_path, defect, reason):
     """The error names the file, what is wrong with it, and the way out."""
     path = spoil(tmp_path, defect)
-    with pytest.raises(ValueError, match=f"{path}: {reason}.*again, or leave it out"):
+    with pytest.raises(ValueError, match=f"{path}: {reason}.*leave it out"):
         list(frames(path, n_frames=4))
     with pytest.raises(FileNotFoundError, match="gone.avi: no such video"):
         list(frames(tmp_path / "gone.avi", n_frames=4))
@@ -221,11 +241,12 @@ def test_a_turned_photograph_is_upright(tmp_path):
         (b"", "empty"),
         (b"clip,speaker\n", "damaged or no image"),
         (b"\x89PNG\r\n\x1a\n" + 50 * b"0", "damaged or no image"),
+        (b"\x00\x00\x00\x18ftypheic" + 50 * b"0", "HEIC or AVIF.*: save it as JPEG or PNG.$"),
     ],
-    ids=["empty", "text", "broken"],
+    ids=["empty", "text", "broken", "HEIC"],
 )
 def test_what_is_no_image_is_refused_by_name(tmp_path, content, reason):
-    """An empty file, a text and a broken image are named."""
+    """An empty file, a text, a broken image and a telephone's own format are named."""
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=f"{tmp_path / 'a.png'}: it is {reason}"):
         picture(tmp_path / "a.png")

@@ -8,10 +8,12 @@ from scipy import fft, ndimage
 def hog(images):
     """Return histograms of oriented gradients (n, n_features) float32 of images (n, size, size).
 
-    Images are in [0, 1]. 12 directions of a full turn a cell, contrast-normalised over every block
+    12 directions of a full turn a cell, contrast-normalised over every block
     of 2 x 2 cells. Each number is the mean over an image and its mirror image, so the blocks of the
     left half, the middle column among them, hold all: of a 48 x 48 image 3 columns of 5 blocks of
-    48 numbers. Cells are of 8 pixels, which divide the size.
+    48 numbers. Cells are of 8 pixels.
+
+    Raises ValueError where images are not in [0, 1], or their size is not 16, 24, 32, ... pixels.
 
     Source: Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005;
     OpenCV's. Signed directions and the mirror image are ours.
@@ -19,9 +21,16 @@ def hog(images):
     >>> hog(np.zeros((3, 48, 48))).shape
     (3, 720)
     """
-    size = images.shape[1:]
-    descriptor = cv2.HOGDescriptor(size, (16, 16), (8, 8), (8, 8), 12, _signedGradient=True)
-    n_columns = size[1] // 8 - 1  # of blocks; OpenCV goes through them column by column
+    _, height, width = images.shape
+    if height % 8 or width % 8 or min(height, width) < 16:
+        raise ValueError(f"images of {height} x {width} pixels: both have to be 16, 24, 32, ...")
+    if not 0 <= images.min() <= images.max() <= 1:
+        raise ValueError(
+            f"images from {images.min():g} to {images.max():g}: they have to be in [0, 1]"
+        )
+    size, block, cell = (width, height), (16, 16), (8, 8)
+    descriptor = cv2.HOGDescriptor(size, block, cell, cell, 12, _signedGradient=True)
+    n_columns = width // 8 - 1  # of blocks; OpenCV goes through them column by column
     left = descriptor.getDescriptorSize() // n_columns * ((n_columns + 1) // 2)
     rows = []
     for image in images:

@@ -25,25 +25,36 @@ def track(path):
     """Return times (n_frames,) [s] and landmarks (n_frames, 68, 2) [pixels], as they were tracked.
 
     Columns are those of OpenFace, `x_0` to `x_67`, `y_0` to `y_67`, where y points down, and, each
-    where it is there, `timestamp`, `success` (frames of 0 are left out) and `face_id` (the person
-    in most frames is taken). Without timestamps, frames are 1/30 s apart.
+    where it is there, `timestamp`, `frame`, `success` (frames of 0 are left out) and `face_id` (the
+    person in most frames is taken). Without timestamps, frames are 1/30 s apart; without `frame`,
+    each row is one, if nothing but points and success is there.
 
     Raises
     ------
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is no such table, its rows differ in length, its times do not increase, or no frame has
-        a face. (What ends between two rows, not packed, passes.)
+        It is no such table or one of other points, its rows differ in length, nothing tells their
+        times, these do not increase, or no frame has a face. (What ends between two rows, not
+        packed, passes.)
     """
     with files.reading(path, "table of landmarks", EOFError, IndexError, zlib.error):
         table = np.genfromtxt(path, delimiter=",", names=True, loose=False, ndmin=1)
-        names = table.dtype.names
+        names = {*table.dtype.names}
         if lacking := [name for name in COLUMNS if name not in names]:
             raise ValueError(f"{len(lacking)} columns of x_0..y_67 are lacking, {lacking[0]} first")
+        if "x_68" in names:
+            raise ValueError("it has more points than the 68 of 300-W: pick those, in their order.")
         flat = np.array([table[name] for name in COLUMNS])  # (136, n_frames)
         points = flat.reshape(2, 68, len(table)).T
-        time = table["timestamp"] if "timestamp" in names else np.arange(len(table)) / 30
+        if "timestamp" in names:
+            time = table["timestamp"]
+        elif "frame" in names:
+            time = table["frame"] / 30
+        elif others := sorted(names - {*COLUMNS, "success"}):
+            raise ValueError(f"no column timestamp or frame beside {others} tells when a row is.")
+        else:
+            time = np.arange(len(table)) / 30
         good = (np.abs([time, *flat]) < 1e15).all(axis=0)  # neither empty nor beyond all squares
         good &= np.ptp(points, axis=1).min(axis=1) > 0  # no face: all points are one
         if "success" in names:
@@ -55,7 +66,7 @@ def track(path):
         if not len(points):
             raise ValueError("no frame of it has a face")
         if (np.diff(time) <= 0).any():
-            raise ValueError("its times do not increase")
+            raise ValueError("its times do not increase; face_id would tell several people apart")
     return time, points
 
 
@@ -125,10 +136,14 @@ def functionals_of(time, points):
     """
     tracks = measures(points)
     low, high = np.percentile(tracks, [10, 90], axis=0)
+    mean = tracks.mean(axis=0)
+    mean[-3:] = (
+        0  # of distance and position, which are relative to it: exactly, not but for rounding
+    )
     duration = max(time[-1] - time[0], 1e-3)
     velocity = np.abs(np.diff(tracks, axis=0)).sum(axis=0) / duration
     course = np.cos(np.pi * np.outer(COSINES, (time - time[0]) / duration)) @ tracks / len(tracks)
-    row = tracks.mean(axis=0), tracks.std(axis=0), high - low, velocity, course
+    row = mean, tracks.std(axis=0), high - low, velocity, course
     return np.concatenate(row, axis=None, dtype=np.float32)
 
 

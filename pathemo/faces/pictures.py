@@ -26,48 +26,42 @@ def frames(path, *, n_frames, side=np.inf):
     FileNotFoundError
         Nothing is there.
     ValueError
-        It is empty, no video, damaged, or truncated: it ends before 90 % of what its header
-        announces (that of an MKV announces nothing, so a cut one passes).
+        It is empty, no video, damaged, or truncated: it ends before 90 % of the frames that its
+        header announces (those of AVI and MP4 do; what was cut of other formats passes).
     """
     with files.reading(path, "video", av.FFmpegError), av.open(path) as container:
         if not container.streams.video:
-            raise ValueError("it has no picture")
+            raise ValueError("it has no picture: leave it out.")
         stream = container.streams.video[0]
-        for number, frame in enumerate(_choose(stream, _duration(container) / n_frames, side)):
-            if number > 1.1 * n_frames:
+        lasts = float(1 / (stream.average_rate or 25))  # [s] a frame
+        step = _duration(path, stream, lasts) / n_frames
+        count, start, now, due = 0, None, 0.0, step / 2
+        for frame in container.decode(stream):
+            if frame.time is not None:  # AVI need not tell it of every frame
+                start = frame.time - now if start is None else start
+                now = frame.time - start
+            if now > 1.1 * step * n_frames + lasts:
                 raise ValueError("it is damaged: it lasts longer than it announces")
-            yield frame
+            if now + lasts / 2 > due - 1e-6:
+                yield now, _grey(frame, side)
+                due += step * (1 + max(0, now - due) // step)
+            count += 1
+            now += lasts
+        if max(count, now / lasts) < 0.9 * stream.frames:  # those an AVI drops count in its time
+            raise ValueError(f"it is truncated: {stream.frames} frames announced, {count} there")
+        if count == 0:
+            raise ValueError("it has no frame")
 
 
-def _duration(container):
-    """Return how long a video is [s]; without an announcement, where its last packet begins."""
-    stream = container.streams.video[0]
-    if stream.duration:
+def _duration(path, stream, lasts):
+    """Return how long a video is [s]: as announced with its frames, else as its packets tell."""
+    if stream.frames and stream.duration:
         return float(stream.duration * stream.time_base)
-    if container.duration:
-        return container.duration / av.time_base
-    starts = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-    container.seek(0)
-    return float(max(starts, default=0) * stream.time_base)
-
-
-def _choose(stream, step, side):
-    """Yield time and picture of the frame in the middle of each step [s]."""
-    lasts = float(1 / (stream.average_rate or 25))
-    count, start, now, due = 0, None, 0.0, step / 2
-    for frame in stream.container.decode(stream):
-        if frame.time is not None:  # AVI need not tell it of every frame
-            start = frame.time if start is None else start
-            now = frame.time - start
-        count += 1
-        if now + lasts / 2 > due - 1e-6:
-            yield now, _grey(frame, side)
-            due += step * (1 + max(0, now - due) // step) if step else 0
-        now += lasts
-    if max(count, now / lasts) < 0.9 * stream.frames:  # frames that an AVI drops count in its time
-        raise ValueError(f"it is truncated: {stream.frames} frames announced, {count} there")
-    if count == 0:
-        raise ValueError("it has no frame")
+    with av.open(path) as container:  # anew, since not all formats lead back to their first frame
+        starts = [packet.pts for packet in container.demux(video=0) if packet.size]
+    if not starts or None in starts:
+        return len(starts) * lasts
+    return float((max(starts) - min(starts)) * stream.time_base) + lasts
 
 
 def _grey(frame, side):
@@ -87,6 +81,10 @@ def picture(path):
     with files.reading(path, "image", cv2.error):
         content = np.fromfile(path, np.uint8)  # OpenCV itself reads only ASCII paths on Windows
         image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        if image is None and content[4:8].tobytes() == b"ftyp":
+            raise ValueError(
+                "it is HEIC or AVIF, which OpenCV does not read: save it as JPEG or PNG."
+            )
         if image is None:
             raise ValueError("it is damaged or no image")
     if image.dtype == np.uint8:
