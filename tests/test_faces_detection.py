@@ -20,8 +20,8 @@ def photograph(*people, size=(720, 480)):
     """
     image = np.full((size[1], size[0], 3), 190, np.uint8)
     for x, y, half in people:
-        skin, hair = np.array([230.0, 190, 160]), np.array([60.0, 44, 30])
-        drawn = synthetic.draw(image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin, hair)
+        skin = np.array([230.0, 190, 160])
+        drawn = synthetic.draw(image.copy(), NEUTRAL * half + (x, y - 0.4 * half), skin)
         part = (
             slice(int(max(0, y - 1.7 * half)), int(y + 1.2 * half)),
             slice(int(x - half), int(x + half)),
@@ -167,10 +167,13 @@ def test_nobody_is_followed_where_nobody_is():
 # --- cut
 
 
-def test_a_square_is_around_the_middle_of_its_box():
+@pytest.mark.parametrize("margin, square", [(0, [9, 20, 4]), (0.25, [8, 19, 6])])
+def test_a_square_is_around_the_middle_of_its_box(margin, square):
     """A box of 2 x 4 becomes a square of 4, and of 6 with a margin of a quarter on each side."""
-    np.testing.assert_allclose(faces.square([10, 20, 2, 4]), [9, 20, 4])
-    np.testing.assert_allclose(faces.square([10, 20, 2, 4], 0.25), [8, 19, 6])
+    image = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)
+    part = faces.cut(image, np.array([10, 20, 2, 4]) / 40, square[2], margin=margin)
+    left, top, side = square
+    np.testing.assert_array_equal(part, image[top : top + side, left : left + side])
 
 
 def test_a_cut_is_the_part_of_the_picture():
@@ -219,9 +222,8 @@ def test_detections_are_a_row_a_frame(videos):
     """The face is followed as it moves; where it is hidden the box is interpolated; nobody has
     none.
     """
-    boxes, row = faces.detections(index_of(video=videos))
-    assert row.tolist() == np.repeat([0, 1, 2], 16).tolist()
-    moving, nobody, hidden = boxes.reshape(3, 16, 6).swapaxes(1, 2)  # (6, 16) each
+    boxes = faces.detections(index_of(video=videos))
+    moving, nobody, hidden = np.swapaxes(boxes, 1, 2)  # (6, 16) each
     time, x, y, width, height, found = moving
     np.testing.assert_allclose(time, np.arange(16) / 25, atol=1e-6)
     assert np.abs(480 * (x + width / 2) - (200 + 10 * np.arange(16))).max() < 25
@@ -251,8 +253,8 @@ def test_crops_are_the_cuts_at_the_detections(videos):
     """Image by image they equal `cut` of the frame at its box, up to the reduction on the way."""
     index = index_of(video=videos[:1])
     images, _ = faces.crops(index, n_frames=4, size=40)
-    boxes = faces.detections(index, n_frames=4)[0][:, 1:5]
-    for image, box, (_, frame) in zip(images, boxes, faces.frames(videos[0], n_frames=4)):
+    (boxes,) = faces.detections(index, n_frames=4)
+    for image, box, (_, frame) in zip(images, boxes[:, 1:5], faces.frames(videos[0], n_frames=4)):
         assert np.abs(image - faces.cut(frame, box, 40) / 255).mean() < 0.03
 
 
@@ -267,7 +269,7 @@ def test_a_margin_shows_more_around_the_face(videos):
 
 def test_where_no_clip_has_a_face_there_is_an_error(videos):
     """The error says what was asked for and the way out."""
-    with pytest.raises(ValueError, match="1 of 1 have no face in 50% of .*: clip0; try"):
+    with pytest.raises(ValueError, match="1 of 1 have no face in 50% of .*: clip0; .*whole=True"):
         faces.crops(index_of(video=videos[1:2]))
 
 
@@ -341,7 +343,7 @@ def test_in_photographs_the_face_is_sought_however_small(tmp_path):
         assert faces.crops(index_of(image=paths))[1].tolist() == [0]
     boxes, _ = faces.detections(index_of(image=paths))
     assert_around(boxes[0, 1:5], person, 720)
-    assert faces.crops(index_of(image=paths), detector=None)[1].tolist() == [0, 1]
+    assert faces.crops(index_of(image=paths), whole=True)[1].tolist() == [0, 1]
 
 
 def test_frames_of_a_clip_share_its_first_row(tmp_path):
@@ -371,13 +373,6 @@ def test_an_image_without_a_face_leaves_the_others_of_its_clip(tmp_path):
     np.testing.assert_array_equal(images[0], images[1])
 
 
-def test_an_unknown_detector_is_refused(videos):
-    """The error names it and those there are."""
-    for feature in faces.detections, faces.crops:
-        with pytest.raises(ValueError, match="unknown detector 'mtcnn'; valid: 'haar', None"):
-            feature(index_of(video=videos), detector="mtcnn")
-
-
 # --- corpora
 
 
@@ -386,7 +381,7 @@ def test_faces_of_a_synthetic_corpus_are_cropped_from_its_films(name, synthetic_
     """In a dozen clips a face is followed through nearly all frames."""
     index = corpora.load(name, root=synthetic_root)
     index = index[index["video"].notna()].iloc[::6][:12]
-    boxes, _ = faces.detections(index)
+    boxes = np.concatenate(faces.detections(index))
     assert boxes[:, 5].mean() > 0.7 and np.isfinite(boxes).all(axis=1).mean() > 0.95
     assert len(set(faces.crops(index)[1])) == len(index)
 
@@ -398,6 +393,6 @@ def test_recorded_faces(recorded_root):
     index = index[index["video"].notna()][:6]
     if index.empty:
         pytest.skip("no video of RAVDESS is there")
-    boxes, row = faces.detections(index, n_frames=20)
-    assert boxes[:, 5].mean() >= 0.95
-    assert (pd.Series(boxes[:, 3]).groupby(row).std() < 0.05).all()
+    boxes = np.stack(faces.detections(index, n_frames=20))
+    assert boxes[..., 5].mean() >= 0.95
+    assert (boxes[..., 3].std(axis=1) < 0.05).all()

@@ -2,7 +2,7 @@
 # ruff: noqa: F401
 
 from .descriptors import hog, saliency
-from .detection import crops, cut, detections, find, square
+from .detection import crops, cut, detections, find
 from .landmarks import (
     FUNCTIONALS,
     MEASURES,

@@ -80,8 +80,8 @@ def _overlap(one, other):
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
-    """Return face boxes (n, 6), a row a frame, and the position in the index (n,) of its recording.
+def detections(index, *, n_frames=16, whole=False, n_jobs=-1):
+    """Return a list of face boxes (n_frames, 6), for each row of the index those of its recording.
 
     Columns are time [s], x, y, width, height, and whether the face was found in that frame, 1 or 0:
     then the box is interpolated, or NaN where there is no face. They are kept in the cache.
@@ -93,29 +93,24 @@ def detections(index, *, n_frames=16, detector="haar", n_jobs=-1):
         already.
     n_frames : int
         Frames of each video, evenly over its time.
-    detector : str or None
-        "haar", or None: pictures are faces already and taken whole.
+    whole : bool
+        Pictures are faces already, whatever their size, and taken whole.
     n_jobs : int
         Processes; -1: one a processor.
 
     Raises
     ------
     ValueError
-        The detector is unknown; or clips have no usable video or image: all by name.
+        Clips have no usable video or image: all by name.
     """
-    boxes = _per_recording(index, _detect, n_frames, detector, n_jobs=n_jobs)
-    return np.concatenate(boxes), np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])
+    return _per_recording(index, _detect, n_frames, whole, n_jobs=n_jobs)
 
 
-def _per_recording(index, compute, n_frames, detector, *settings, **options):
+def _per_recording(index, compute, n_frames, *settings, **options):
     """Return what is computed of each row's image, where the index has any, or else its video."""
-    if detector not in ("haar", None):
-        raise ValueError(f"unknown detector {detector!r}; valid: 'haar', None")
-    medium, options["few"] = "video", 8
     if "image" in index and index["image"].notna().any():
-        medium, options["few"], n_frames = "image", 50, None
-    settings = n_frames, detector, *settings
-    return files.per_recording(index, (medium,), compute, settings, **options)
+        return files.per_recording(index, ("image",), compute, (None, *settings), **options)
+    return files.per_recording(index, ("video",), compute, (n_frames, *settings), few=8, **options)
 
 
 def _pictures(path, n_frames, side):
@@ -125,13 +120,13 @@ def _pictures(path, n_frames, side):
     return frames(path, n_frames=n_frames, side=side)
 
 
-def _detect(path, n_frames, detector):
+def _detect(path, n_frames, whole):
     """Return times, boxes, and whether the face was found there: (n_frames, 6)."""
     for smallest, step in SEARCHES:
         time, faces = [], []
         for moment, image in _pictures(path, n_frames, round(SMALLEST / smallest)):
             time.append(moment)
-            if detector is None or (n_frames is None and max(image.shape) <= WHOLE):
+            if whole or (n_frames is None and max(image.shape) <= WHOLE):
                 height, width = np.array(image.shape) / min(image.shape)
                 faces.append(np.array([[width / 2 - 0.5, height / 2 - 0.5, 1, 1]]))  # the middle
             else:
@@ -144,7 +139,7 @@ def _detect(path, n_frames, detector):
     return np.column_stack([time, boxes, seen])
 
 
-def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1):
+def crops(index, size=48, *, n_frames=16, whole=False, margin=0.0, n_jobs=-1):
     """Return face images (n_images, size, size) as float32 in [0, 1], and the clip of each.
 
     The second array (n_images,) holds positions in the index: of each image's clip, or of the first
@@ -158,7 +153,7 @@ def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1
 
     Parameters
     ----------
-    index, n_frames, detector, n_jobs : as in `detections`
+    index, n_frames, whole, n_jobs : as in `detections`
     size : int [pixels]
     margin : float
         Widens the square around the face on each side, by that share of it; edges are repeated
@@ -169,24 +164,24 @@ def crops(index, size=48, *, n_frames=16, detector="haar", margin=0.0, n_jobs=-1
     ValueError
         As in `detections`, or none is left.
     """
-    boxes = _per_recording(index, _detect, n_frames, detector, n_jobs=n_jobs)
+    boxes = detections(index, n_frames=n_frames, whole=whole, n_jobs=n_jobs)
     rare = np.array([part[:, 5].mean() for part in boxes]) < LEAST
     names = ", ".join(index["clip"][rare].head(20))
     what = f"{rare.sum()} of {len(rare)} have no face in {LEAST:.0%} of their frames: {names}"
     if rare.all():
-        raise ValueError(f"{what}; try detector=None")
+        raise ValueError(f"{what}; are they faces already? Try whole=True")
     if rare.any():
         warnings.warn(f"left out, {what}", stacklevel=2)
     rows = np.flatnonzero(~rare)
-    settings, given = (n_frames, detector, size, margin), [boxes[row] for row in rows]
-    images = _per_recording(index.iloc[rows], _cut, *settings, given=given, n_jobs=n_jobs)
+    kept, given = index.iloc[rows], [boxes[row] for row in rows]
+    images = _per_recording(kept, _cut, n_frames, whole, size, margin, given=given, n_jobs=n_jobs)
     keys = index["corpus"].fillna("") + "/" + index["clip"]
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     clip = np.repeat(first[inverse][rows], [len(part) for part in images])
     return np.divide(np.concatenate(images), 255, dtype=np.float32), clip
 
 
-def _cut(path, n_frames, detector, size, margin, boxes):
+def _cut(path, n_frames, whole, size, margin, boxes):
     """Return face images (n, size, size) uint8 of a recording, at its boxes (n_frames, 6)."""
     width = np.nanmedian(boxes[:, 3])
     side = int(np.ceil(2 * size / width))  # the face twice as large as its image
@@ -197,19 +192,16 @@ def _cut(path, n_frames, detector, size, margin, boxes):
     ]
 
 
-def square(box, margin=0.0):
-    """Return left, top and side of the square around a box: (3,), in the box's unit."""
+def cut(image, box, size=48, *, margin=0.0):
+    """Return the image (size, size) uint8 of the square around a box in a picture (height, width).
+
+    `margin` widens it on each side, by that share of it. What lies outside of the picture repeats
+    its edge.
+    """
     x, y, width, height = box
     side = max(width, height) * (1 + 2 * margin)
-    return np.array([x + width / 2 - side / 2, y + height / 2 - side / 2, side])
-
-
-def cut(image, box, size=48, *, margin=0.0):
-    """Return the image (size, size) uint8 of a box in a picture (height, width).
-
-    What lies outside of the picture repeats its edge.
-    """
-    left, top, side = np.round(square(box, margin) * min(image.shape)).astype(int)
+    square = np.array([x + width / 2 - side / 2, y + height / 2 - side / 2, side])
+    left, top, side = np.round(square * min(image.shape)).astype(int)
     part = image.take(range(top, top + side), 0, mode="clip")
     part = part.take(range(left, left + side), 1, mode="clip")
     way = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC

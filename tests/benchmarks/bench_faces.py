@@ -37,7 +37,7 @@ def search(clip, folder):
     """Return the share of a clip's frames with a face; keep what is computed in that folder."""
     os.environ["PATHEMO_CACHE"] = folder
     cv2.setNumThreads(1)
-    boxes, _ = faces.detections(clip, n_frames=EVERY)
+    (boxes,) = faces.detections(clip, n_frames=EVERY)
     return boxes[:, 5].mean()
 
 
