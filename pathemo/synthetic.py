@@ -4,7 +4,6 @@
 that are drawn. Both move with the emotion; each speaker and each corpus has a manner of its own.
 """
 
-import io
 import shutil
 from itertools import product
 from pathlib import Path
@@ -14,6 +13,7 @@ import cv2
 import filelock
 import joblib
 import numpy as np
+import pandas as pd
 import pooch
 import soundfile
 from scipy import signal
@@ -22,14 +22,9 @@ from . import files
 from .corpora import emodb, enterface, ravdess, reading, savee
 
 # The recipe counts on whenever what is written changes, so that older folders are replaced.
-HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 4)"
-
-RATE, HOP, WINDOW = 16_000, 80, 320  # of the voice [Hz], of its controls and its filter [samples]
-FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / RATE)[:, None]  # [Hz]
+HEADER = "# SYNTHETIC: made by pathemo.synthetic, seed {seed} (recipe 5)\n"
 SYLLABLES = 4
-FRAME_RATE, HEIGHT = 12, 120  # of films [frames/s], [pixels]
-CIRCLE = np.exp(1j * np.arange(0, 2 * np.pi, 0.2)).view(float).reshape(-1, 2)
-
+FRAME_RATE, WIDTH, HEIGHT = 12, 160, 120  # of films [frames/s], [pixels]
 # Sampling rate [Hz], syllables a second, level and noise [dB of full scale]
 SOUND = {
     "emodb": (16_000, 5.3, -28, -72),
@@ -37,18 +32,17 @@ SOUND = {
     "ravdess": (48_000, 5.6, -36, -75),
     "savee": (44_100, 5.1, -31, -66),
 }
-# Width [pixels], and how bright the wall is [grey level]
-FILM = {"enterface": (150, 85), "ravdess": (212, 226), "savee": (160, 120)}
-# Pitch [semitones], rate [octaves], level [dB], spectral tilt [dB/octave], breath; neutral is 0
+WALL = {"enterface": 85, "ravdess": 226, "savee": 120}  # behind the face [grey level]
+# Pitch [semitones], rate [octaves], level [dB], spectral tilt [dB/octave]; neutral is 0
 VOICES = {
-    "anger": (3.5, 0.15, 7, 2.2, 0),
-    "boredom": (-1.5, -0.3, -2, -0.8, 0.05),
-    "calm": (-0.8, -0.15, -2.5, -0.8, 0.1),
-    "disgust": (-1, -0.25, 1, 0.8, 0.2),
-    "fear": (5, 0.3, 0, 0.2, 0.25),
-    "happiness": (4, 0.1, 5, 1.2, 0.05),
-    "sadness": (0, -0.35, -5, -1.6, 0.25),
-    "surprise": (6, 0, 3, 0.6, 0.2),
+    "anger": (3.5, 0.15, 7, 2.2),
+    "boredom": (-1.5, -0.3, -2, -0.8),
+    "calm": (-0.8, -0.15, -2.5, -0.8),
+    "disgust": (-1, -0.25, 1, 0.8),
+    "fear": (5, 0.3, 0, 0.2),
+    "happiness": (4, 0.1, 5, 1.2),
+    "sadness": (0, -0.35, -5, -1.6),
+    "surprise": (6, 0, 3, 0.6),
 }
 # Inner and outer brow up, eyes wide, nose up, smile, mouth open
 FACES = {
@@ -60,6 +54,8 @@ FACES = {
     "sadness": (0.8, -0.3, -0.5, 0, -0.8, 0),
     "surprise": (0.9, 1, 0.8, 0, 0, 0.7),
 }
+# Chin, brows, nose, eyes, lips and mouth: where their landmarks end, and how bright they are
+ENDS, SHADES = (17, 22, 27, 36, 42, 48, 60), (1, 0.2, 0.2, 0.85, 0.2, 0.2, 0.7, 0.2)
 
 
 def _names():
@@ -109,9 +105,9 @@ def write(name, root, seed=0):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_name(f".{name}.lock")):
         if folder.exists() and not registry.is_file():
+            way_out = "give another root for the synthetic one, or move this folder away"
             raise FileExistsError(
-                f"{folder} is no synthetic corpus (it has no {registry.name}), so it stays as it "
-                "is; give another root for the synthetic one, or move this folder away"
+                f"{folder} is no synthetic corpus (no {registry.name} in it): {way_out}"
             )
         if registry.is_file() and registry.read_bytes() == _list(name, folder, seed).encode():
             return folder
@@ -130,8 +126,7 @@ def write(name, root, seed=0):
 def root():
     """Return the data root with all four synthetic corpora, written when absent.
 
-    It is data/synthetic of the project, the nearest folder upwards that holds environment.yml;
-    without one it is in the folder of the cache.
+    It is data/synthetic of the project; outside of one it is in the folder of the cache.
     """
     project = files.project()
     data = (project / "data" if project else files.cache_folder()) / "synthetic"
@@ -146,8 +141,8 @@ def _list(name, folder, seed):
     for file in sorted(FILES[name]):
         path = folder / file
         if path.is_file():
-            lines.append(f"{file} sha256:{pooch.file_hash(path)} {path.stat().st_size}")
-    return "\n".join(lines) + "\n"
+            lines.append(f"{file} sha256:{pooch.file_hash(path)} {path.stat().st_size}\n")
+    return "".join(lines)
 
 
 def stream(seed, clip, whose, what):
@@ -159,41 +154,33 @@ def stream(seed, clip, whose, what):
 def manner(table, clip, seed, what):
     """Return what the speaker adds to a row of the table, and that row as it is in this clip."""
     rng, person = stream(seed, clip, "clip", what), stream(seed, clip, "speaker", what)
-    spread = np.std([*table.values()], axis=0) / 2
-    apex = rng.lognormal(0, 0.3) * np.array(table.get(clip["emotion"], 0))
-    return person.normal(0, spread), apex + rng.normal(0, spread)
+    spread = 0.4 * np.std([*table.values()], axis=0)
+    return person.normal(0, spread), rng.normal(table.get(clip["emotion"], 0), spread)
 
 
 def speak(clip, seed):
-    """Return the sound of a clip at its corpus's sampling rate: (n_samples,) float32 in [-1, 1]."""
+    """Return the sound of a clip at its corpus's sampling rate: (n_samples,) float32 in [-1, 1].
+
+    Pulses of the pitch and noise go through four resonances, the formants.
+    """
     sampling_rate, rate, level, floor = SOUND[clip["corpus"]]
-    pitch, tempo, loudness, tilt, breath = np.add(*manner(VOICES, clip, seed, "voice"))
-    gender = reading.READERS[clip["corpus"]].SPEAKERS[clip["speaker"]]
-    size = 1.16 if gender == "female" else 1  # a shorter throat, higher formants and pitch
+    pitch, tempo, loudness, tilt = np.add(*manner(VOICES, clip, seed, "voice"))
+    size = stream(seed, clip, "speaker", "throat").uniform(0.95, 1.2)  # its resonances go up
     rng = stream(seed, clip, "clip", "sound")
-    text = stream(seed, clip, "sentence", "text")  # the same words whoever says them
+    vowel = stream(seed, clip, "sentence", "text").uniform((300, 800), (750, 2200))  # [Hz]
 
-    ends = np.cumsum(rng.lognormal(0, 0.1, SYLLABLES)) / rate / 2**tempo  # of syllables [s]
-    time = np.arange(0, ends[-1], HOP / RATE)
-    syllable = np.interp(time, [0, *ends], np.arange(SYLLABLES + 1))  # (n_frames,)
-    opening = np.sin(np.pi * (syllable % 1))
-    melody = pitch + 3 * opening - 0.6 * syllable  # [semitones]
-    pitch = 118 * size**4 * 2 ** (melody / 12)  # [Hz]
-    phase = np.cumsum(np.repeat(pitch, HOP)[HOP:]) / RATE
-    noise = rng.normal(0, 0.1 + max(breath, 0), len(phase))
-
-    throat = opening * np.maximum(FREQUENCIES / 500, 0.2) ** (tilt / 6 - 1)
-    vowels = text.uniform((300, 800), (750, 2200), (SYLLABLES, 2))[syllable.astype(int)]  # [Hz]
-    for formant in (*vowels.T, 2500, 3500):
-        ratio = FREQUENCIES / formant / size
-        throat = throat / np.abs(1 - ratio**2 + 0.12j * ratio)  # (n_frequencies, n_frames)
-    frames = {"nperseg": WINDOW, "noverlap": WINDOW - HOP}
-    spectra = signal.stft(signal.sawtooth(2 * np.pi * phase) + noise, **frames)[2]
-    sound = signal.istft(spectra * throat, **frames)[1]
+    rate *= 2**tempo
+    time = np.arange(0, SYLLABLES / rate, 1 / sampling_rate)
+    opening = np.sin(np.pi * (rate * time % 1))
+    semitones = pitch + 3 * opening - 0.6 * rate * time
+    phase = np.cumsum(118 * size**4 * 2 ** (semitones / 12)) / sampling_rate
+    source = signal.sawtooth(2 * np.pi * phase) + rng.normal(0, 0.1, len(time))
+    sound = 0
+    for formant in (*vowel, 2500, 3500):
+        peak = signal.iirpeak(size * formant, 4, sampling_rate)
+        sound += (formant / 500) ** (tilt / 6 - 1) * opening * signal.lfilter(*peak, source)
     sound *= 10 ** ((level + loudness) / 20) / sound.std()
-    sound = signal.resample_poly(np.pad(sound, RATE // 25), sampling_rate // 100, RATE // 100)
-    sound += rng.normal(0, 10 ** (floor / 20), len(sound))
-    return sound.clip(-1, 1).astype(np.float32)
+    return np.float32(rng.normal(sound, 10 ** (floor / 20)).clip(-1, 1))
 
 
 def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
@@ -203,20 +190,21 @@ def landmarks(inner_brow, outer_brow, lids, nose, smile, jaw):
     """
 
     def ring(n_points):  # from the left over the top
-        return np.exp(1j * (np.pi - np.arange(n_points) * 2 * np.pi / n_points))
+        turn = np.linspace(np.pi, -np.pi, n_points, endpoint=False)
+        return np.cos(turn), np.sin(turn)
 
     side = np.linspace(-np.pi / 2, np.pi / 2, 17)
-    chin = np.sin(side) + 1j * ((1.51 + 0.22 * jaw * np.cos(side)) * np.cos(side) - 0.05)
+    chin = np.sin(side) + 1j * (1.5 + 0.2 * jaw) * np.cos(side)
     inward = np.linspace(0, 1, 5)  # along a brow
     lift = 0.17 * inner_brow * inward + 0.15 * outer_brow * (1 - inward)
     brow = 0.62 * inward - 0.82 - 1j * (0.28 + 0.11 * np.sin(np.pi * inward) + lift)
     bridge = 1j * np.linspace(-0.05, 0.52, 4)
-    across = np.linspace(-0.2, 0.2, 5)
-    nostrils = across + 1j * (0.7 - 0.35 * np.abs(across) - 0.06 * nose)
-    eye = 0.185 * ring(6).real - 1j * (0.1 + 0.05 * lids) * ring(6).imag
+    nostrils = 0.4 * inward - 0.2 + 1j * (0.65 - 0.06 * nose)
+    across, up = ring(6)
+    eye = 0.185 * across - 1j * (0.1 + 0.05 * lids) * up
     parts = [chin, brow, -brow.conj()[::-1], bridge, nostrils, eye - 0.435, eye + 0.435]
     for n_points, width, thickness in ((12, 0.36, 0.1), (8, 0.3, 0.01)):  # lips, outside, inside
-        across, up = ring(n_points).real, ring(n_points).imag
+        across, up = ring(n_points)
         down = 1 - thickness * up - 0.14 * smile * across**2 - 0.3 * jaw * np.minimum(up, 0)
         parts.append(width * (1 + 0.28 * smile - 0.17 * jaw) * across + 1j * down)
     return np.concatenate(parts).view(float).reshape(68, 2)
@@ -226,52 +214,34 @@ def track(clip, seconds, seed):
     """Return the landmarks of the speaking face in every frame: (n_frames, 68, 2) [pixels]."""
     own, apex = manner(FACES, clip, seed, "face")
     time = np.arange(0, seconds, 1 / FRAME_RATE)[:, None] / seconds  # of the clip
-    moves = own + np.interp(time, [0, 0.4, 0.8, 1], [0, 1, 1, 0.3]) * apex
-    jaw = moves[:, 5:] + 0.4 * np.abs(np.sin(np.pi * SYLLABLES * time))  # it speaks
-    moves[:, 5:] = np.maximum(jaw, 0)
+    moves = own + np.sin(2.5 * time) * apex
+    moves[:, 5:] = np.abs(moves[:, 5:] + 0.4 * np.sin(np.pi * SYLLABLES * time))  # it speaks
     size = stream(seed, clip, "speaker", "size").normal(28, 1.5, 2)  # of half a face [pixels]
     shape = size * [landmarks(*move) for move in moves]
-    rng, middle = stream(seed, clip, "clip", "place"), (FILM[clip["corpus"]][0] / 2, 0.47 * HEIGHT)
-    return rng.normal(middle, 2) + shape + rng.normal(0, 0.3, shape.shape)  # nobody keeps still
+    rng, middle = stream(seed, clip, "clip", "place"), (WIDTH / 2, 0.47 * HEIGHT)
+    return rng.normal(middle, 2) + rng.normal(shape, 0.3)  # never quite still
 
 
 def film(clip, points, seed):
     """Return RGB pictures of a face with landmarks: (n_frames, height, width, 3) uint8."""
-    width, wall = FILM[clip["corpus"]]
-    person = stream(seed, clip, "speaker", "colours")
-    skin = np.array([236, 196, 168]) * person.uniform(0.6, 1)
-    hair = skin * person.uniform(0.1, 0.6)
-    wall = np.full((HEIGHT, width, 3), wall, np.uint8)
-    return np.array([draw(wall.copy(), face, skin, hair) for face in points])
+    skin = stream(seed, clip, "speaker", "colours").uniform(0.6, 1) * np.array([236, 196, 168])
+    wall = np.full((HEIGHT, WIDTH, 3), WALL[clip["corpus"]], np.uint8)
+    return np.array([draw(wall.copy(), face, skin) for face in points])
 
 
-def draw(picture, points, skin, hair):
-    """Return a picture (height, width, 3) with a face before it: landmarks (68, 2), two colours."""
-    unit = np.ptp(points[:17, 0]) / 2
+def draw(picture, points, skin):
+    """Return a picture (height, width, 3) with a face before it: landmarks (68, 2), its colour."""
 
-    def oval(x, y, width, height):
-        return points[27] + unit * (CIRCLE * (width, height) + (x, y))
-
-    def band(curve, height):
-        return np.concatenate([curve, curve[::-1] + (0, height * unit)])
-
-    dark = 0.2 * skin
-    shapes = [
-        (oval(0, -0.3, 1.1, 1.05), hair),
-        (oval(0, -0.05, 1, 0.8), skin),
-        (points[:17], skin),
-        (oval(0, 0.3, 0.2, 0.3), 0.85 * skin),  # nose
-        (band(points[31:36], 0.06), 0.6 * skin),
-        (points[48:60], skin * (0.8, 0.6, 0.6)),  # lips
-        (points[60:68], dark),
-    ]
-    for side, brow, eye in ((-1, points[17:22], points[36:42]), (1, points[22:27], points[42:48])):
-        shapes += [(oval(0.43 * side, 0, 0.3, 0.22), 0.65 * skin), (eye, dark)]
-        shapes += [(band(brow, 0.1), 0.6 * hair)]
-    for outline, colour in shapes:
+    def fill(outline, shade):
         outline = np.round(16 * outline).astype(int)  # in sixteenths of a pixel, 2 ** 4
-        cv2.fillPoly(picture, [outline], [*colour], cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(picture, (0, 0), unit / 30)
+        cv2.fillPoly(picture, [outline], [*(shade * skin)], cv2.LINE_AA, 4)
+
+    middle, jaw = points[27], points[:17]
+    fill(middle + (jaw - middle) * (1.1, -0.9), 0.3)  # hair
+    fill(middle + (jaw - middle) * (1, -0.55), 1)
+    for outline, shade in zip(np.split(points, ENDS), SHADES):
+        fill(outline, shade)
+    return picture
 
 
 def _write_clip(clip, folder, seed):
@@ -279,17 +249,15 @@ def _write_clip(clip, folder, seed):
     for medium in {"audio", "video", "landmarks"} & clip.keys():
         (folder / clip[medium]).parent.mkdir(parents=True, exist_ok=True)
     sound, sampling_rate = speak(clip, seed), SOUND[clip["corpus"]][0]
+    points = track(clip, len(sound) / sampling_rate, seed)
     if "audio" in clip:
         soundfile.write(folder / clip["audio"], sound, sampling_rate, subtype="PCM_16")
-    if clip["corpus"] in FILM:
-        points = track(clip, len(sound) / sampling_rate, seed)
     if "landmarks" in clip:
-        columns = ["frame", "timestamp", *(f"{axis}_{k}" for axis in "xy" for k in range(68))]
-        number, cells = np.arange(len(points)), points.swapaxes(1, 2).reshape(-1, 136)
-        cells = np.column_stack([number + 1, number / FRAME_RATE, cells])
-        table = io.StringIO()
-        np.savetxt(table, cells, "%.4g", ",", header=",".join(columns), comments="")
-        files.write_text(folder / clip["landmarks"], table.getvalue())
+        columns = [f"{axis}_{k}" for axis in "xy" for k in range(68)]
+        table = pd.DataFrame(points.swapaxes(1, 2).reshape(-1, 136), columns=columns)
+        table.insert(0, "timestamp", table.index / FRAME_RATE)
+        table.insert(0, "frame", table.index + 1)
+        files.write_text(folder / clip["landmarks"], table.to_csv(index=False, float_format="%.4g"))
     if "video" in clip:
         _write_film(folder / clip["video"], film(clip, points, seed), sound, sampling_rate)
 
@@ -297,9 +265,9 @@ def _write_clip(clip, folder, seed):
 def _write_film(path, frames, sound, sampling_rate):
     """Write AVI or MP4 (MPEG-4 and MP2 in both) of RGB frames and sound."""
     with av.open(str(path), "w") as container:
-        pictures = container.add_stream("mpeg4", FRAME_RATE, pix_fmt="yuv420p", bit_rate=200_000)
-        pictures.height, pictures.width = frames.shape[1:3]
-        pictures.codec_context.thread_count = 1  # the same bytes on any machine
+        look = dict(width=WIDTH, height=HEIGHT, pix_fmt="yuv420p", bit_rate=200_000)
+        one = dict(thread_count=1)  # the same bytes on any machine
+        pictures = container.add_stream("mpeg4", FRAME_RATE, **look, **one)
         voice = container.add_stream("mp2", sampling_rate, layout="mono", bit_rate=64_000)
         samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         samples.sample_rate = sampling_rate

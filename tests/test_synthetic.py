@@ -208,7 +208,7 @@ def test_the_face_is_found_in_nearly_all_frames(name, synthetic_root):
         frames = pictures(synthetic_root / name / clip["video"])
         seconds = len(synthetic.speak(clip, 0)) / synthetic.SOUND[name][0]
         points = synthetic.track(clip, seconds, 0)
-        assert frames.shape[1:] == (synthetic.HEIGHT, synthetic.FILM[name][0], 3)
+        assert frames.shape[1:] == (synthetic.HEIGHT, synthetic.WIDTH, 3)
         for frame, nose in zip(frames, points[:, 30], strict=True):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             boxes = np.reshape(cascade.detectMultiScale(grey, 1.1, 3, minSize=(40, 40)), (-1, 4))
