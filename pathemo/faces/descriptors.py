@@ -32,12 +32,9 @@ def hog(images):
     descriptor = cv2.HOGDescriptor(size, block, cell, cell, 12, _signedGradient=True)
     n_columns = width // 8 - 1  # of blocks; OpenCV goes through them column by column
     left = descriptor.getDescriptorSize() // n_columns * ((n_columns + 1) // 2)
-    rows = []
-    for image in images:
-        image = np.uint8(np.round(255 * image))
-        both = descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1))
-        rows.append(both[:left] / 2)
-    return np.stack(rows)
+    grey = np.uint8(np.round(255 * images))
+    both = [descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1)) for image in grey]
+    return np.stack(both)[:, :left] / 2
 
 
 def saliency(images):

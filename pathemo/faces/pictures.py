@@ -81,12 +81,10 @@ def picture(path):
     with files.reading(path, "image", cv2.error):
         content = np.fromfile(path, np.uint8)  # OpenCV itself reads only ASCII paths on Windows
         image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-        if image is None and content[4:8].tobytes() == b"ftyp":
-            raise ValueError(
-                "it is HEIC or AVIF, which OpenCV does not read: save it as JPEG or PNG."
-            )
         if image is None:
-            raise ValueError("it is damaged or no image")
+            heic = "it is HEIC or AVIF, which OpenCV does not read: save it as JPEG or PNG."
+            is_heic = content[4:8].tobytes() == b"ftyp"
+            raise ValueError(heic if is_heic else "it is damaged or no image")
     if image.dtype == np.uint8:
         return image
     return cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)

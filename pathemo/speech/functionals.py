@@ -19,7 +19,7 @@ from scipy import fft, linalg, ndimage
 from torchaudio.functional import melscale_fbanks
 
 from .. import files
-from .recordings import MEDIA, decode
+from .recordings import MEDIA, RATE, decode
 
 HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
@@ -31,8 +31,10 @@ PITCH_RANGE = 60.0, 600.0  # [Hz]
 N_BANDS = 40  # of the mel scale
 BANDS = tuple(f"band{number}" for number in range(1, 11))  # means of four of them
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
-MOMENTS = "centroid", "spread", "rolloff25", "rolloff50", "rolloff85", "flatness", "flux"
-SHAPE = (*MOMENTS, "slope_low", "slope_high", "alpha", "hammarberg", "level", "loudness")
+SHAPE = tuple(
+    "centroid spread rolloff25 rolloff50 rolloff85 flatness flux slope_low slope_high alpha "
+    "hammarberg level loudness".split()
+)
 VOICE = "pitch", "voicing"
 FRAME = CEPSTRUM + SHAPE + VOICE  # the descriptors of a frame, in order
 STATISTICS = "mean", "sd", "delta"
@@ -80,9 +82,8 @@ def functionals(index, *, speed=1.0, n_jobs=-1):
     return np.stack(files.per_recording(index, MEDIA, _row, (speed,), n_jobs=n_jobs))
 
 
-def _row(path, speed, sampling_rate=16000):
-    y = decode(path, sampling_rate=round(sampling_rate / speed))
-    return functionals_of(y, sampling_rate=sampling_rate)
+def _row(path, speed):
+    return functionals_of(decode(path, sampling_rate=round(RATE / speed)), sampling_rate=RATE)
 
 
 def functionals_of(y, *, sampling_rate):
@@ -135,8 +136,8 @@ def functionals_of(y, *, sampling_rate):
         _statistics(frames[: -len(VOICE)], active),
         _statistics(voice, voiced),
         np.percentile(voice[:, voiced], PERCENTILES, axis=1).T,
-        np.stack([third.mean(axis=1) for third in thirds]),
-        np.stack([third[len(CEPSTRUM) :].std(axis=1) for third in thirds]),
+        [third.mean(axis=1) for third in thirds],
+        [third[len(CEPSTRUM) :].std(axis=1) for third in thirds],
         _contours(np.concatenate([frames[[FRAME.index(name) for name in CONTOURS]], coarse])),
         _log_correlations(np.concatenate([moving, changes])[:, active]),
         _modulations(mel, active),
@@ -263,8 +264,7 @@ def _modulations(mel, active):
     transform answer: each an octave or so wide, around a rate and a scale.
     """
     image = (mel - mel.mean(axis=1, keepdims=True))[:, ::2]
-    length = image.shape[1]
-    active = active[::2]
+    length, active = image.shape[1], active[::2]  # the first frame is active
     size = 64, fft.next_fast_len(length + 20)  # room for what runs over the edges
     rates, scales = fft.fftfreq(size[1], 2 * HOP), fft.fftfreq(size[0])[:, None]
     spectrum = fft.fft2(image.astype(np.float32), size)
@@ -273,7 +273,7 @@ def _modulations(mel, active):
         for rate, scale in MODULATIONS
     ]
     answer = fft.ifft2(np.stack(filtered))[:, :N_BANDS, :length]
-    strength = np.abs(answer[:, :, active] if active.any() else answer).mean(axis=2)
+    strength = np.abs(answer[:, :, active]).mean(axis=2)
     return np.log(strength.reshape(len(MODULATIONS), len(QUARTERS), -1).mean(axis=2) + 0.01)
 
 

@@ -12,6 +12,7 @@ import soxr
 from .. import files
 
 MEDIA = "audio", "video"  # columns of an index: the first that a clip has counts
+RATE = 16000  # [Hz] of what features are computed of
 SILENCE = 1e-4  # of full scale (-80 dB): what never leaves its mean by more holds nothing
 LOUDEST = 100  # of full scale (40 dB): what goes beyond is no sound in floats
 CANCELLED = 0.1  # of the loudest channel: a mean below this share is what two opposites leave
