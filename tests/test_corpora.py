@@ -314,6 +314,54 @@ def test_version_follows_names_and_sizes(root):
     assert corpora.load("emodb", moved).attrs["version"] != version
 
 
+def test_linked_folders_are_followed(root, tmp_path):
+    """A folder elsewhere, linked, is as good as one inside; a change behind the link is seen."""
+    version = corpora.load("emodb", root).attrs["version"]
+    (root / "emodb" / "wav").rename(tmp_path / "disk")
+    (root / "emodb" / "wav").symlink_to(tmp_path / "disk")
+    index = corpora.load("emodb", root)
+    assert corpora.found("emodb", root) and index.attrs["version"] == version
+    touch(tmp_path / "disk", "03a01Fa.wav", content=b"xx")
+    assert corpora.load("emodb", root).attrs["version"] != version
+
+
+def test_linked_files_count_as_what_they_link_to(root, tmp_path):
+    """The version follows the size of the recording, not of the link."""
+    version = corpora.load("emodb", root).attrs["version"]
+    sound = root / "emodb" / "wav" / "03a01Fa.wav"
+    sound.rename(tmp_path / "sound.wav")
+    sound.symlink_to(tmp_path / "sound.wav")
+    assert corpora.load("emodb", root).attrs["version"] == version
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_links_back_are_not_followed(root, target):
+    """A link to a folder that holds it neither loops for ever nor doubles a clip."""
+    touch(root / "savee", "DC/a01.wav")
+    (root / "emodb" / "wav" / "back").symlink_to(target)
+    assert len(corpora.load("emodb", root)) == 535
+
+
+def test_names_with_blanks_and_links_are_found(root):
+    """Blanks at the end, which no file browser shows, are no part of a name."""
+    wav = root / "emodb" / "wav"
+    (wav / "03a01Fa.wav").rename(wav / "03a01Fa.wav ")
+    (wav / "03a01Nc.wav").rename(wav / "03a01Nc.wav\u200b")
+    index = corpora.load("emodb", root).set_index("clip")
+    assert index.loc["03a01Fa", "audio"] == str(wav / "03a01Fa.wav ")
+
+
+def test_recordings_in_other_formats_are_named(tmp_path):
+    """MP3 is told from nothing: what lies there, and what to do with it."""
+    touch(tmp_path / "ravdess", *(f"A/03-01-03-01-01-0{n}-01.mp3" for n in (1, 2)), "A/x.rar")
+    for missing in (FileNotFoundError, ValueError):
+        with pytest.raises(missing, match=r"2 .mp3, 1 .rar lie there: unpack or convert .*wav"):
+            corpora.load("ravdess", tmp_path)
+        step = corpora.overview(tmp_path).set_index("corpus").loc["ravdess", "next step"]
+        assert "2 .mp3" in step or "missing" in step
+        touch(tmp_path / "ravdess", "A/03-01-04-01-01-01-01.wav")
+
+
 def test_other_files_are_ignored(root):
     """Texts, hidden files and files in hidden folders are no recordings."""
     names = ("erkennung.txt", "wav/.DS_Store", "wav/._03a01Fa.wav", ".trash/x.wav", "paper.pdf")
@@ -378,10 +426,22 @@ def test_video_of_some_clips_is_no_gap(tmp_path):
         corpora.load("savee", tmp_path)
 
 
+def test_enterface_as_others_list_it(tmp_path):
+    """1,263 files, none of subject 11: 1,230 clips of 41 people; the whole corpus lacks 30."""
+    names = [name for name in whole_enterface() if "subject 11/" not in name]
+    subjects = pd.Series(names).str.extract(r"subject (\d+)/")[0].value_counts()
+    assert (len(names), subjects["6"], subjects["23"], "11" in subjects) == (1263, 6, 27, False)
+    touch(tmp_path / "enterface", *names)
+    index = corpora.load("enterface", tmp_path, complete=False)
+    assert (len(index), index["speaker"].nunique()) == (1230, 41)
+    with pytest.raises(ValueError, match=r"problems: 30\n  subject 11.*missing"):
+        corpora.load("enterface", tmp_path)
+
+
 def test_missing_enterface_clip_is_named(tmp_path):
     """A gap in eNTERFACE'05's 42 x 30 grid is named."""
     touch(tmp_path / "enterface", *(name for name in whole_enterface() if "s40_di_4" not in name))
-    with pytest.raises(ValueError, match="s40_di_4: missing"):
+    with pytest.raises(ValueError, match=r"s40_di_4.avi: missing"):
         corpora.load("enterface", tmp_path)
 
 
@@ -399,8 +459,8 @@ def test_synthetic_list_replaces_the_published_one(tmp_path):
     assert len(index) == 2
     assert index.attrs["version"].startswith("synthetic-")
     row = corpora.overview(tmp_path).set_index("corpus").loc["ravdess"]
-    assert (row["clips"], row["checksums"]) == ("2/2", "4 ok")
-    assert row["where"].endswith("(synthetic)") and row["licence"] == "none needed: synthetic"
+    assert (row["clips"], row["checksums"]) == ("2/2", "4 of 4 files are those of the list")
+    assert row["where"].endswith("(synthetic)")
     (folder / names[-1]).unlink()
     with pytest.raises(ValueError, match=r"01-01-03-01-01-02-01.mp4: missing"):
         corpora.load("ravdess", tmp_path)
@@ -452,7 +512,7 @@ def test_data_root(tmp_path, monkeypatch):
     ./data.
     """
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
-    (tmp_path / "project" / "environment.yml").touch()
+    (tmp_path / "project" / "environment.yml").write_text("name: pathemo\n")
     monkeypatch.delenv("PATHEMO_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     assert corpora.data_root() == tmp_path / "data"
@@ -464,23 +524,25 @@ def test_data_root(tmp_path, monkeypatch):
 
 
 def test_overview_compares_checksums(tmp_path, monkeypatch):
-    """Files are ok, changed or unknown (converted, or not listed)."""
+    """Files that are those of the list are counted: none that is changed, converted or unlisted."""
     names = [f"wav/03a0{text}Fa.wav" for text in (1, 2, 4, 5)]
     sha256 = hashlib.sha256(b"x").hexdigest()
     (tmp_path / "emodb.txt").write_text("".join(f"{name} sha256:{sha256} 1\n" for name in names))
     for other in reading.CHECKSUMS.glob("*.txt"):
         (tmp_path / other.name).touch()
     monkeypatch.setattr(reading, "CHECKSUMS", tmp_path)
-    touch(tmp_path / "emodb", names[0], names[1], "wav/03a04Fa.flac")
-    touch(tmp_path / "emodb", names[3], content=b"y")
+    touch(tmp_path / "emodb", names[0], names[1])
+    touch(tmp_path / "emodb", "wav/03a04Fa.flac", names[3], content=b"y")
     touch(tmp_path / "savee", "DC/a01.avi")
     table = corpora.overview(tmp_path).set_index("corpus")
     row = table.loc["emodb"]
-    assert row["checksums"] == "1 changed, 2 ok, 1 unknown"
+    assert row["checksums"] == "2 of 4 files are those of the list"
     assert row["clips"] == "4/4"
-    assert table.loc["savee", "checksums"] == "1 unknown"
-    assert table.loc["enterface", ["where", "clips"]].tolist() == ["not found", "0/1260"]
-    assert table.loc["enterface", "next step"] == "python -m pathemo fetch enterface"
+    assert table.loc["savee", "checksums"] == "0 of 1 files are those of the list"
+    where = f"{tmp_path / 'enterface'} (not found)"
+    assert table.loc["enterface", ["where", "clips"]].tolist() == [where, "0/0"]
+    step = f"python -m pathemo fetch enterface --root {tmp_path}"
+    assert table.loc["enterface", "next step"] == step
 
 
 def test_overview_survives_a_broken_corpus(root):
@@ -578,9 +640,87 @@ def test_own_frames_that_contradict_each_other(tmp_path):
     table.write_text("clip,speaker,emotion,image\na,A,joy,1.png\na,B,fear,2.png\na,A,joy,1.png\n")
     with pytest.raises(ValueError, match="problems: 3") as error:
         corpora.from_table(table)
-    assert "row 2, clip a: speaker is 'B', in the clip's first row another" in str(error.value)
-    assert "row 2, clip a: emotion is 'fear'" in str(error.value)
-    assert "row 3, clip a: is there already" in str(error.value)
+    assert "row 2, clip a: speaker is 'B', in row 1 'A': the same clip" in str(error.value)
+    assert "row 2, clip a: emotion is 'fear', in row 1 'joy': the same clip" in str(error.value)
+    assert "row 3, clip a: is there already, in row 1" in str(error.value)
+
+
+def own(folder, *rows):
+    """A table of speakers and emotions, each with a recording of its own."""
+    touch(folder, *(f"{n}.wav" for n in range(len(rows))))
+    return pd.DataFrame(
+        [
+            dict(clip=f"c{n}", speaker=speaker, emotion=emotion, audio=str(folder / f"{n}.wav"))
+            for n, (speaker, emotion) in enumerate(rows)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("speaker", "other"),
+    [("001", "1"), ("ann", "ANN"), ("1", "1.0"), ("S01", "s1"), ("Stra\u00dfe", "STRASSE")],
+)
+def test_one_person_in_two_spellings_is_refused(tmp_path, speaker, other):
+    """Else that person would be on both sides of a split; emotions alike. Both are named."""
+    message = f"row 2, clip c1: speaker is {other!r}, in row 1 {speaker!r}"
+    with pytest.raises(ValueError, match="has one spelling") as error:
+        corpora.from_table(own(tmp_path, (speaker, "joy"), (other, "joy")))
+    assert message in str(error.value) and "problems: 1" in str(error.value)
+    with pytest.raises(ValueError, match="emotion is "):
+        corpora.from_table(own(tmp_path, ("ann", speaker), ("bob", other)))
+    both = own(tmp_path, (speaker, "joy"), (other, "joy")).assign(corpus=["a", "b"])
+    assert len(corpora.from_table(both)) == 2  # two people, of two corpora
+
+
+def test_names_that_differ_in_more_are_other_people(tmp_path):
+    """Digits that count are kept."""
+    names = ["1", "10", "100", "1.1", "1.10", "0.1", "ann", "anna", "a 1", "a1", "NA"]
+    index = corpora.from_table(own(tmp_path, *((name, f"e{name}") for name in names)))
+    assert sorted(index["speaker"]) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Ren\u00e9", "Rene\u0301"),
+        ("ann", "an\u200bn"),
+        ("ann", "\ufeffann"),
+        ("ann b", "ann\u00a0b "),
+    ],
+)
+def test_what_looks_the_same_is_the_same(tmp_path, name, other):
+    """Unicode forms and what has no width are read as one person, one emotion, one column."""
+    table = own(tmp_path, (name, name), (other, other)).rename(columns={"speaker": "spe\u200baker"})
+    index = corpora.from_table(table)
+    assert index["speaker"].tolist() == index["emotion"].tolist() == [name, name]
+
+
+def test_a_speaker_called_all_is_refused(tmp_path):
+    """Result rows mean everybody by it."""
+    with pytest.raises(ValueError, match="clip c1: speaker 'all' .*: give another name"):
+        corpora.from_table(own(tmp_path, ("ann", "joy"), ("all", "joy")))
+
+
+def test_one_file_under_two_labels_is_refused(tmp_path):
+    """Both rows are named; with one label, two clips may share a file."""
+    table = own(tmp_path, ("ann", "joy"), ("ann", "fear")).assign(audio=str(tmp_path / "0.wav"))
+    message = "row 2, clip c1: emotion is 'fear', in row 1 'joy': the same audio"
+    with pytest.raises(ValueError, match=message):
+        corpora.from_table(table)
+    assert len(corpora.from_table(table.assign(emotion="joy"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("a.wav ", "a.wav"), ("e\u0301.wav", "\u00e9.wav"), ("\u00e9.wav", "e\u0301.wav")],
+)
+def test_files_of_another_spelling_are_found(tmp_path, name, cell):
+    """A blank at the end or another Unicode form is no missing file; the exact name comes first."""
+    touch(tmp_path, name)
+    table = own(tmp_path, ("ann", "joy")).assign(audio=str(tmp_path / cell))
+    assert corpora.from_table(table)["audio"].tolist() == [str(tmp_path / name)]
+    touch(tmp_path, cell)
+    assert corpora.from_table(table)["audio"].tolist() == [str(tmp_path / cell)]
 
 
 @pytest.mark.parametrize(
@@ -615,20 +755,3 @@ def test_recorded_corpus(reader, recorded_root):
         corpora.overview(recorded_root).set_index("corpus").loc[reader.NAME, "next step"]
         == "none: ready"
     )
-
-
-def test_listeners_of_emodb_are_read_by_clip(tmp_path):
-    """Shares from decimal commas, whatever spaces stand between; a missing file is named."""
-    (tmp_path / "emodb").mkdir()
-    lines = (
-        "Nr.\tSatz\terkannt",
-        "1\xa0 \t03a01Ab.wav\t65,00\xa0\t35,00 ",
-        "2\t03a01Fa.wav\t92,50\t0,00",
-    )
-    (tmp_path / "emodb" / "erkennung.txt").write_text("\n".join(lines), encoding="latin-1")
-    table = emodb.listeners(tmp_path)
-    assert (
-        table.loc["03a01Fa"].tolist() == [0.925, 0.0] and table.loc["03a01Ab", "recognised"] == 0.65
-    )
-    with pytest.raises(FileNotFoundError, match=r"erkennung\.txt"):
-        emodb.listeners(tmp_path / "elsewhere")

@@ -1,10 +1,12 @@
 """Fetching: verified, nothing outside its folder, safe to interrupt and repeat."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
 import json
+import os
 import stat
 import threading
 import zipfile
@@ -206,7 +208,7 @@ def test_parts_and_the_record_of_hashes(site, root):
     assert left(root)[1] == "ravdess/Video_01/Actor_01/01-01-03-01-01-01-01.mp4"
     assert site.asked == ["record", "Speech.zip", "record", "Video_01.zip"]
     assert corpora.load("ravdess", root)["video"].notna().all()
-    with pytest.raises(ValueError, match="no part sound of RAVDESS; valid: audio, video"):
+    with pytest.raises(ValueError, match="no parts sound of RAVDESS; valid: audio, video"):
         corpora.fetch("ravdess", root, parts=("sound",))
 
 
@@ -215,8 +217,8 @@ def test_interrupted_unpacking_goes_on(site, root, tmp_path, monkeypatch):
     download.
     """
 
-    def interrupted(members, path):
-        members.extract("wav/03a01Fa.wav", path)
+    def interrupted(archive, path, members):
+        archive.extract(members[0], path)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -243,7 +245,7 @@ def test_leftovers_of_a_killed_run_are_cleared(site, root):
 def test_what_is_not_there_is_named(site, root, monkeypatch):
     """The address of an archive that the site does not have is in the error."""
     monkeypatch.setattr(emodb, "DOWNLOADS", {"audio": [(f"{site.address}/gone", None, ".")]})
-    with pytest.raises(ConnectionError, match="/gone could not be fetched"):
+    with pytest.raises(OSError, match="/gone could not be fetched"):
         corpora.fetch("emodb", root)
     assert left(root) == []
 
@@ -257,7 +259,10 @@ def test_steps_are_shown(root, capsys, name, home):
     shown = capsys.readouterr().out
     assert home in shown
     assert str(root / name) in shown
-    assert f"python -m pathemo fetch {name}" in shown
+    assert f"python -m pathemo fetch {name} --root {root}`" in shown
+    (root / name / "a01.mp3").write_bytes(b"x")
+    assert corpora.fetch(name, root) is None
+    assert "1 .mp3 lie there: unpack or convert what is a recording" in capsys.readouterr().out
 
 
 def test_what_the_user_put_there_is_unpacked_and_verified(site, root, tmp_path, capsys):
@@ -273,6 +278,68 @@ def test_what_the_user_put_there_is_unpacked_and_verified(site, root, tmp_path, 
     (root / "savee" / "AudioData" / "DC" / "a01.wav").unlink()
     with pytest.raises(ValueError, match=r"a01.wav: missing"):
         corpora.fetch("savee", root)
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("AudioData.ZIP", {"DC/a01.wav": b"1", "DC/sa01.wav": b"2"}),
+        ("a.zip", {"AudioData\\DC\\": b"", "AudioData\\DC\\a01.wav": b"1", "DC\\sa01.wav": b"2"}),
+        ("a.zip", {"DC/a01.wav": b"1", "b.Zip": archive({"DC/sa01.wav": b"2"})}),
+        (
+            "a.zip",
+            {"b.zip": archive({"DC/a01.wav": b"1", "DC/sa01.wav": b"2"}), "__MACOSX/._b": b"x"},
+        ),
+    ],
+    ids=["capitals", "backslashes", "one of two in an archive", "an archive in an archive"],
+)
+def test_archives_as_others_pack_them(site, root, tmp_path, name, members):
+    """Whatever packs folders its own way is unpacked to the clips that are in it."""
+    listed = registry({"DC/a01.wav": b"1", "DC/sa01.wav": b"2"})
+    (tmp_path / "checksums" / "savee.txt").write_text(listed)
+    (root / "savee").mkdir(parents=True)
+    (root / "savee" / name).write_bytes(archive(members))
+    for _ in range(2):
+        assert corpora.fetch("savee", root) == root / "savee"
+        assert corpora.load("savee", root)["clip"].tolist() == ["DC_a01", "DC_sa01"]
+
+
+@pytest.mark.parametrize(
+    "place, value", [(8, b"\x09"), (6, b"\x01")], ids=["Deflate64", "password"]
+)
+def test_an_archive_that_cannot_be_unpacked_here_is_no_damaged_one(site, root, place, value):
+    """The way out is to unpack it by hand, into a folder of its name, which is then taken."""
+    content = bytearray(archive({"DC/a01.wav": b"1"}))
+    central = content.rindex(b"PK\x01\x02") + 2
+    content[place : place + 1] = content[place + central : place + central + 1] = value
+    (root / "savee").mkdir(parents=True)
+    (root / "savee" / "Audio.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be unpacked here .* into a folder Audio$"):
+        corpora.fetch("savee", root)
+
+
+def test_other_files_in_the_place_of_a_download_are_named_before_it(site, root):
+    """RAVDESS as MP3, where its sound belongs: nothing is fetched in vain, nothing touched."""
+    place = root / "ravdess" / "Speech" / "a.mp3"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"x")
+    with pytest.raises(FileExistsError, match="Speech holds no recording; 1 .mp3 lie there"):
+        corpora.fetch("ravdess", root)
+    assert site.asked == [] and left(root) == ["ravdess/Speech/a.mp3"]
+
+
+def test_a_disk_that_cannot_be_written_is_named(site, root, monkeypatch):
+    """A whole corpus on a read-only disk: the folder is named, and another root as the way out."""
+    corpora.fetch("emodb", root)
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "a lock")
+
+    monkeypatch.setattr(fetching.filelock.FileLock, "acquire", refused)
+    with pytest.raises(OSError, match="Read-only file system.*give another root") as error:
+        corpora.fetch("emodb", root)
+    assert error.value.filename == str(root / "emodb")
+    assert len(corpora.load("emodb", root)) == 3
 
 
 def test_synthetic_corpus_is_not_mixed_with_a_recorded_one(root):
@@ -320,7 +387,7 @@ def test_another_model_than_the_published_is_refused(site, root, model):
 def test_a_site_without_the_model_is_named(site, root, model):
     """The address that did not answer is in the error."""
     (site.folder / model).unlink()
-    with pytest.raises(ConnectionError, match=f"{model} could not be fetched"):
+    with pytest.raises(OSError, match=f"{model} could not be fetched"):
         corpora.fetch("cnn14", root)
 
 

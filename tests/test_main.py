@@ -77,8 +77,8 @@ def test_corpora_shows_what_is_there_and_the_next_step(capsys, synthetic_root, t
     absent = capsys.readouterr().out
     for name in corpora.CORPORA:
         assert f"{name}: {synthetic_root / name}" in there
-        assert f"{name}: not found" in absent
-        assert f"python -m pathemo fetch {name}" in absent
+        assert f"{name}: {tmp_path / name} (not found)" in absent
+        assert f"python -m pathemo fetch {name} --root {tmp_path}\n" in absent
     for column in corpora.overview(tmp_path).columns[2:]:
         assert there.count(f"    {column:10} ") == len(corpora.CORPORA)
 

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pandas as pd
-
 NAME = "emodb"
 TITLE = "EMO-DB"
 CITATION = "Burkhardt et al. (2005), A database of German emotional speech, Interspeech"
@@ -15,8 +13,8 @@ MEDIA = ("audio",)
 EMOTIONS = dict(  # the letters are of the German words
     W="anger", L="boredom", E="disgust", A="fear", F="happiness", N="neutral", T="sadness"
 )
-SPEAKERS = dict.fromkeys(("03", "10", "11", "12", "15"), "male")
-SPEAKERS |= dict.fromkeys(("08", "09", "13", "14", "16"), "female")
+SPEAKERS = dict.fromkeys("03 10 11 12 15".split(), "male")
+SPEAKERS |= dict.fromkeys("08 09 13 14 16".split(), "female")
 
 GRAMMAR = "SSTTTEv.wav or .flac: speaker 03 08..16, text a01..b10, emotion WLEAFTN, version a..z"
 PATTERN = re.compile(
@@ -38,18 +36,3 @@ def read_name(path):
     if not name:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     return name.groupdict() | {"emotion": EMOTIONS[name["emotion"]]}
-
-
-def listeners(root):
-    """Return how twenty listeners judged utterances, by clip: shares `recognised` and `natural`.
-
-    The table is of the whole perception test; not all of its recordings were published.
-
-    Source: Burkhardt et al. 2005, section 4.
-    """
-    form = dict(sep=r"\s+", engine="python", encoding="latin-1", decimal=",", skiprows=1)
-    columns = ["number", "clip", "recognised", "natural", "end"]
-    table = pd.read_csv(
-        Path(root) / NAME / "erkennung.txt", names=columns, index_col="clip", **form
-    )
-    return table.rename(lambda name: name.removesuffix(".wav"))[["recognised", "natural"]] / 100

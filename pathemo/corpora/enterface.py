@@ -15,14 +15,14 @@ HOME = "https://enterface.net/enterface05/emotion.html"
 MEDIA = ("video",)
 EMOTIONS = dict(an="anger", di="disgust", fe="fear", ha="happiness", sa="sadness", su="surprise")
 # Subject 6 is not segmented; 23 lacks happiness 1-3 and is not in the published set.
-LEFT_OUT = re.compile(r"(^|/)subject (6|23)/")
+LEFT_OUT = re.compile(r"(^|/)subject 0?(6|23)/")
 SPEAKERS = {f"{n:02d}": None for n in range(1, 45) if n not in (6, 23)}  # gender unknown
-CLIPS = [f"s{speaker}_{code}_{k}" for speaker in SPEAKERS for code in EMOTIONS for k in range(1, 6)]
 
 GRAMMAR = "subject N/<emotion>/sentence k/sN_<code>_k.avi: N 1..44, code an di fe ha sa su, k 1..5"
 PATTERN = re.compile(
-    r"(.*/)?subject (?P<speaker>\d{1,2})/(?P<emotion>\w+)/(.*/)?"
-    r"s_?(?P<subject>\d{1,2})_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?(?i:\.(avi|mp4))",
+    r"(.*/)?subject 0?(?P<speaker>(?P<eleven>11)|[1-9]|[123]\d|4[0-4])/(?P<emotion>\w+)/(.*/)?"
+    r"s_?0?(?(eleven)1[12]|(?P=speaker))_(?P<code>an|di|fe|ha|sa|su)_(?P<k>[1-5])(avi)?"
+    r"(?i:\.(avi|mp4))",
     re.ASCII,
 )
 DOWNLOADS = {}
@@ -47,15 +47,9 @@ def read_name(path):
     if LEFT_OUT.search(place):
         return None
     name = PATTERN.fullmatch(place)
-    speaker = name and name["speaker"].zfill(2)
-    subjects = ("11", "12") if speaker == "11" else (speaker,)
-    fits = (
-        speaker in SPEAKERS
-        and name["subject"].zfill(2) in subjects
-        and name["emotion"] == EMOTIONS[name["code"]]
-    )
-    if not fits:
+    if not name or name["emotion"] != EMOTIONS[name["code"]]:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
+    speaker = name["speaker"].zfill(2)
     clip = f"s{speaker}_{name['code']}_{name['k']}"
     spoken = {"s02_an_1": "an2", "s02_an_2": "an1"}.get(clip, name["code"] + name["k"])
     return {"clip": clip, "speaker": speaker, "emotion": name["emotion"], "statement": spoken}

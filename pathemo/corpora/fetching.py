@@ -9,8 +9,17 @@ import filelock
 import pooch
 import requests
 
-from ..files import cache_folder, data_root
-from .reading import SYNTHETIC, found, load, published, reader_of, refuse, scan, state
+from ..files import cache_folder, data_root, walk
+from .reading import (
+    SYNTHETIC,
+    fetch_command,
+    is_published,
+    load,
+    published,
+    reader_of,
+    refuse,
+    scan,
+)
 
 MODELS = {  # trained by others: file, address, md5, and whom to cite
     "cnn14": (
@@ -30,10 +39,10 @@ def fetch(name, root=None, *, parts=("audio",)):
     Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. A name of
     `MODELS` fetches the file of that model instead.
 
-    ConnectionError if the site could not be reached, FileExistsError if the folder holds the
-    synthetic corpus, another OSError if there is no room, ValueError for an unknown part, a damaged
-    archive, files that are not the published ones, or a corpus that is not complete. A refused
-    archive leaves nothing behind.
+    FileExistsError if the folder holds the synthetic corpus or other files, another OSError if the
+    site could not be reached, the folder not be written, or there is no room; ValueError for an
+    unknown part, an archive that is damaged or to be unpacked by hand, files that are not the
+    published ones, or a corpus that is not complete. A refused archive leaves nothing behind.
     """
     if name in MODELS:
         file, address, md5, citation = MODELS[name]
@@ -44,21 +53,27 @@ def fetch(name, root=None, *, parts=("audio",)):
     if (folder / SYNTHETIC).is_file():
         way_out = "give another root for the recorded one"
         raise FileExistsError(f"{folder} holds the synthetic corpus; {way_out}")
-    unknown = ", ".join(part for part in parts if part not in reader.DOWNLOADS)
-    if reader.DOWNLOADS and unknown:
+    if reader.DOWNLOADS and not {*parts} <= {*reader.DOWNLOADS}:
         valid = ", ".join(reader.DOWNLOADS)
-        raise ValueError(f"no part {unknown} of {reader.TITLE}; valid: {valid}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name(f".{name}.lock")):  # released however this ends
-        for archive in sorted(folder.glob("*.zip")):
+        raise ValueError(f"no parts {', '.join(parts)} of {reader.TITLE}; valid: {valid}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder.with_name(f".{name}.lock")).acquire()
+    except OSError as error:
+        way_out = "give another root (--root); what lies there is read as it is"
+        reason = f"nothing can be written there ({error.strerror}): {way_out}"
+        raise OSError(error.errno, reason, f"{folder}") from error
+    with lock:  # released however this ends
+        for archive in archives(folder):
             if not archive.with_suffix("").exists():
                 install(archive, archive.with_suffix(""), reader)
         for part in parts:
             for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
                 _fetch_archive(reader, part, folder / place, address, known_hash)
-    if not reader.DOWNLOADS and not found(name, root):
-        print(reader.STEPS.format(home=reader.HOME, folder=folder))
-        print(f"Then run `python -m pathemo fetch {name}`: it unpacks archives, checks every clip.")
+    files, problems, others = scan(reader, folder)
+    if not (files or problems or reader.DOWNLOADS):
+        print(reader.STEPS.format(home=reader.HOME, folder=folder) + others)
+        print(f"Then run `{fetch_command(name, root)}`: it unpacks archives, checks every clip.")
         return None
     print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")
@@ -72,7 +87,7 @@ def model(name, root=None):
     """
     file, _, md5, _ = MODELS[name]
     path = data_root(root) / "models" / file
-    way_out = f'`python -m pathemo fetch {name}` gets it; see "Weights" in data/README.md'
+    way_out = f'`{fetch_command(name, root)}` gets it; see "Weights" in data/README.md'
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; {way_out}")
     if pooch.file_hash(path, "md5") != md5:
@@ -92,19 +107,24 @@ def download(address, known_hash, folder, name):
             hashes = {entry["key"]: entry["checksum"] for entry in record.json()["files"]}
             known_hash = hashes[Path(address).name]
         return Path(pooch.retrieve(address, known_hash, name, folder, progressbar=True))
-    except (requests.RequestException, LookupError, TypeError) as error:  # or a record without it
-        reason = f"{address} could not be fetched; try again later ({error})"
-        raise ConnectionError(reason) from error
-    except OSError as error:
-        reason = f"{address} could not be kept: {error.strerror}"
-        raise OSError(error.errno, reason, f"{folder / name}") from error
+    except (OSError, LookupError, TypeError) as error:  # or a record without it
+        reason = f"{address} could not be fetched into {folder}: {error}"
+        raise OSError(reason) from error
+
+
+def archives(folder):
+    """Return the .zip archives below a folder."""
+    return [path for path in walk(folder) if path.suffix.lower() == ".zip"]
 
 
 def _fetch_archive(reader, part, target, address, known_hash):
     """Download an archive into the cache, verify it, unpack it to its place and delete it."""
-    if any(scan(reader, target)):
+    files, problems, others = scan(reader, target)
+    if files or problems:
         print(f"{target} is there already; take it away to fetch it anew")
         return
+    if others:
+        raise FileExistsError(f"{target} holds no recording{others}, take away the rest")
     name = f"{reader.NAME}-{Path(address).name}"
     archive = download(address, known_hash, cache_folder() / "downloads", name)
     try:
@@ -116,21 +136,27 @@ def _fetch_archive(reader, part, target, address, known_hash):
 
 
 def install(archive, target, reader, part=None):
-    """Unpack beside the target, verify the part's files, rename: the target is whole or absent."""
+    """Unpack beside the target, verify the part's files, rename: the target is whole or absent.
+
+    Archives in the archive are unpacked too.
+    """
     staging = target.with_name(f".{target.name}.part")
     shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
     try:
         unpack(archive, staging)
-        files, _ = scan(reader, staging)
+        for inner in archives(staging):
+            unpack(inner, inner.with_suffix(""))
+            inner.unlink()
+        files, *_ = scan(reader, staging)
         wrong = [
             f"{expected.path}: {'changed' if key in files else 'missing'}"
             for key, expected in published(reader, target).items()
-            if key[1] == part and (key not in files or state(staging, files[key], expected) != "ok")
+            if key[1] == part and not is_published(staging, files.get(key), expected)
         ]
         way_out = "Nothing was installed; fetch again later"
         refuse(wrong, f"{archive.name} of {reader.TITLE}", way_out)
         if target.is_dir():
-            target.rmdir()  # empty, else an error that says so
+            target.rmdir()  # it is empty
         staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -139,17 +165,23 @@ def install(archive, target, reader, part=None):
 def unpack(archive, folder):
     """Unpack a .zip archive: whatever its members are called, plain files inside the folder.
 
-    ValueError if it is damaged, OSError if there is no room for it.
+    ValueError if it is damaged or packed as Python does not read it, OSError if there is no room.
     """
     try:
-        with zipfile.ZipFile(archive) as members:
-            size = sum(member.file_size for member in members.infolist())
-        free = shutil.disk_usage(folder.parent).free
-        if size > free:
-            raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
-        pooch.Unzip(extract_dir=str(folder))(str(archive), "download", None)
+        folder.mkdir(exist_ok=True)
+        with zipfile.ZipFile(archive) as file:
+            members = file.infolist()
+            size, free = sum(m.file_size for m in members), shutil.disk_usage(folder).free
+            if size > free:
+                raise OSError(errno.ENOSPC, f"{size:,} bytes are in it, {free:,} are free")
+            for member in members:  # some packers of Windows part folders by backslashes
+                member.filename = member.filename.replace("\\", "/")
+            file.extractall(folder, members)
     except OSError as error:
         reason = f"could not be unpacked to {folder}: {error.strerror}"
         raise OSError(error.errno, reason, f"{archive}") from error
+    except RuntimeError as error:  # a password, or Deflate64
+        way_out = f"unpack it by hand, into a folder {archive.stem}"
+        raise ValueError(f"{archive.name} cannot be unpacked here ({error}); {way_out}") from error
     except Exception as error:  # each way of packing has errors of its own
         raise ValueError(f"{archive.name} is not a whole .zip archive ({error})") from error

@@ -1,6 +1,8 @@
 """From the files of a corpus to its index table, with every problem named."""
 
 import hashlib
+import shlex
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -8,13 +10,14 @@ from typing import NamedTuple
 import pandas as pd
 import pooch
 
-from ..files import PACKAGE, data_root
+from ..files import PACKAGE, data_root, walk
 from . import emodb, enterface, ravdess, savee
 
 READERS = {reader.NAME: reader for reader in (emodb, enterface, ravdess, savee)}
 CORPORA = tuple(READERS)
 COLUMNS = "clip corpus speaker gender emotion statement audio video landmarks".split()
-ENDINGS = {"audio": (".wav", ".flac"), "video": (".avi", ".mp4"), "landmarks": (".csv", ".csv.gz")}
+ENDINGS = {".wav": "audio", ".flac": "audio", ".avi": "video", ".mp4": "video"}
+ENDINGS |= {".csv": "landmarks"}  # or .csv.gz
 SYNTHETIC = "SYNTHETIC.txt"  # a synthetic corpus carries its own list of files
 
 CHECKSUMS = PACKAGE / "checksums"  # in a wheel
@@ -33,9 +36,29 @@ class File(NamedTuple):
     @property
     def key(self):
         """Clip and medium."""
-        name = self.path.name.lower()
-        medium = next(medium for medium in ENDINGS if name.endswith(ENDINGS[medium]))
-        return self.said["clip"], medium
+        return self.said["clip"], medium(self.path)
+
+
+def medium(path):
+    """Return what kind of recording a file is by its ending; None for other files."""
+    return ENDINGS.get(Path(plain(path.name).lower().removesuffix(".gz")).suffix)
+
+
+def plain(text):
+    """Return a text in its composed Unicode form, without what nobody sees: blanks around it,
+    more than one between words, and characters without width.
+
+    >>> plain(" a\u0308 \u00a0b\u200bc ") == "\u00e4 bc"
+    True
+    """
+    seen = (letter for letter in text if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
+
+
+def fetch_command(name, root=None):
+    """Return the command that fetches a corpus or a model, into the same root."""
+    command = f"python -m pathemo fetch {name}"
+    return f"{command} --root {shlex.quote(str(root))}" if root else command
 
 
 def reader_of(name):
@@ -48,7 +71,7 @@ def reader_of(name):
 
 def found(name, root=None):
     """Return whether any recording of the corpus is there, complete or not."""
-    return any(scan(reader_of(name), data_root(root) / name))
+    return any(scan(reader_of(name), data_root(root) / name)[:2])
 
 
 def load(name, root=None, *, complete=True):
@@ -68,14 +91,14 @@ def load(name, root=None, *, complete=True):
     """
     reader, folder = reader_of(name), data_root(root) / name
     section = f'see "{reader.TITLE}" in data/README.md'
-    files, problems = scan(reader, folder)
+    files, problems, others = scan(reader, folder)
     if not files and not problems:
         what = "holds no recording of it" if folder.is_dir() else "does not exist"
-        way_out = f"`python -m pathemo fetch {name}` gets it or says how to; {section}"
-        raise FileNotFoundError(f"{reader.TITLE} not found: {folder} {what}; {way_out}")
+        way_out = f"`{fetch_command(name, root)}` gets it or says how to; {section}"
+        raise FileNotFoundError(f"{reader.TITLE} not found: {folder} {what}{others}; {way_out}")
     problems += compare(files, published(reader, folder)) if complete else []
     way_out = "Get these files anew, take away what does not belong there, or load a part with"
-    refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out} complete=False; {section}")
+    refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out} complete=False; {section}{others}")
 
     rows = [file.said | {medium: str(folder / file.path)} for (_, medium), file in files.items()]
     index = pd.DataFrame(rows).groupby("clip", as_index=False).first()  # joins media, sorts
@@ -101,30 +124,33 @@ def refuse(problems, where, way_out):
 
 
 def scan(reader, folder):
-    """Return recordings by (clip, medium), and what is wrong with files; hidden ones do not count.
+    """Return recordings by (clip, medium), what is wrong with files, and a clause on other files.
 
     Two files of one clip and medium (.wav and .flac, or two copies) are a problem. Only RAVDESS has
     videos twice on purpose, with sound (01) and without (02): the first is taken.
     """
-    endings = tuple(ending for medium in reader.MEDIA for ending in ENDINGS[medium])
-    files, problems = {}, []
-    for place in sorted(folder.rglob("*"), key=lambda place: (place.name, place)):
+    files, problems, others = {}, [], Counter()
+    places = walk(folder, folder.resolve().parents)
+    for place in sorted(places, key=lambda place: (place.name, place)):
         path = place.relative_to(folder)
-        hidden = any(part.startswith(".") for part in path.parts)
-        if hidden or not path.name.lower().endswith(endings) or not place.is_file():
+        if medium(path) not in reader.MEDIA:
+            others[path.suffix.lower() or path.name] += 1
             continue
         try:
-            file = File(path, reader.read_name(path), place.stat().st_size)
+            said = reader.read_name(Path(*map(plain, path.parts)))
         except ValueError as error:
             problems.append(str(error))
             continue
-        if file.said:  # else it is left out
+        if said:  # else it is left out
+            file = File(path, said, place.stat().st_size)
             first = files.setdefault(file.key, file)
             if file.size == 0:
                 problems.append(f"{path}: empty (0 bytes)")
-            if first is not file and first.said == file.said:
+            if first is not file and first.said == said:
                 problems.append(f"{path}: the same clip as {first.path}; keep one of them")
-    return files, problems
+    there = ", ".join(f"{count} {ending}" for ending, count in others.most_common(5))
+    clause = f"; {there} lie there: unpack or convert what is a recording to {reader.GRAMMAR}"
+    return files, problems, clause if others else ""
 
 
 def published(reader, folder):
@@ -134,8 +160,6 @@ def published(reader, folder):
     """
     listing = folder / SYNTHETIC
     listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
-    if not listing.is_file():  # no checksums are published, but which clips there are
-        return {(clip, reader.MEDIA[0]): File(Path(clip), {}) for clip in reader.CLIPS}
     files = {}
     try:
         for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
@@ -152,46 +176,49 @@ def published(reader, folder):
 
 def compare(files, expected):
     """Return what is missing, and what is there but not among the expected clips."""
-    clips, media = {clip for clip, _ in files}, {medium for _, medium in files}
+    if not files:
+        return []
+    clips, media = map(set, zip(*files))
     known = {clip for clip, _ in expected}
-    problems = [
+    return [
         f"{file.path}: missing"
         for (clip, medium), file in expected.items()
         if (clip, medium) not in files and (medium in media or clip not in clips)
+    ] + [
+        f"{file.path}: not among the published clips"
+        for (clip, _), file in files.items()
+        if clip not in known
     ]
-    strange = [file.path for (clip, _), file in files.items() if clip not in known]
-    return problems + [f"{path}: not among the published clips" for path in strange]
 
 
-def state(folder, file, expected):
-    """Return how a file compares with the published one, if any: "ok", "changed" or "unknown".
-
-    Unknown is what was converted to another format, or is not listed with a checksum.
-    """
-    suffix = file.path.suffix.lower()
-    if not expected or not expected.sha256 or suffix != expected.path.suffix.lower():
-        return "unknown"
-    sha256 = f"sha256:{pooch.file_hash(folder / file.path)}"
-    return "ok" if sha256 == expected.sha256 else "changed"
+def is_published(folder, file, expected):
+    """Return whether a file is there, and byte for byte the published one."""
+    if not file or not expected or file.size != expected.size:
+        return False
+    return f"sha256:{pooch.file_hash(folder / file.path)}" == expected.sha256
 
 
 def overview(root=None):
-    """Return a table of the corpora: where, clips found/expected, checksums, licence, next step."""
+    """Return a table of the corpora: where, clips found/expected, how many files are unchanged."""
     rows = []
     for name, reader in READERS.items():
         folder = data_root(root) / name
-        (files, problems), expected = scan(reader, folder), published(reader, folder)
-        problems += compare(files, expected) if files else []
-        states = Counter(state(folder, file, expected.get(key)) for key, file in files.items())
+        (files, problems, others), expected = scan(reader, folder), published(reader, folder)
+        problems += compare(files, expected)
         n_clips, n_expected = (len({clip for clip, _ in keys}) for keys in (files, expected))
-        synthetic = (folder / SYNTHETIC).is_file()
-        where, step = f"{folder}{' (synthetic)' * synthetic}", "none: ready"
+        same = sum(is_published(folder, file, expected.get(key)) for key, file in files.items())
+        step = "none: ready" if files else f"{fetch_command(name, root)}{others}"
         if problems:
             step = f"mend {problems[0]} ({len(problems)} in all: pathemo.corpora.load names them)"
-        elif not files:
-            where, step = "not found", f"python -m pathemo fetch {name}"
-        row = {"corpus": name, "where": where, "clips": f"{n_clips}/{n_expected}"}
-        row["checksums"] = ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
-        row["licence"] = "none needed: synthetic" if synthetic else reader.LICENCE
-        rows.append(row | {"next step": step})
+        synthetic = (folder / SYNTHETIC).is_file()
+        note = " (synthetic)" if synthetic else "" if files else " (not found)"
+        rows.append(
+            {
+                "corpus": name,
+                "where": f"{folder}{note}",
+                "clips": f"{n_clips}/{n_expected}",
+                "checksums": f"{same} of {len(files)} files are those of the list",
+                "next step": step,
+            }
+        )
     return pd.DataFrame(rows)

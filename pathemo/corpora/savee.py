@@ -17,7 +17,7 @@ MEDIA = ("audio", "video")
 EMOTIONS = dict(
     a="anger", d="disgust", f="fear", h="happiness", n="neutral", sa="sadness", su="surprise"
 )
-SPEAKERS = dict.fromkeys(("DC", "JE", "JK", "KL"), "male")
+SPEAKERS = dict.fromkeys("DC JE JK KL".split(), "male")
 
 GRAMMAR = (
     "DC/<code>NN.wav or DC_<code>NN.wav (.flac, .avi): DC JE JK KL, a d f h n sa su, "

@@ -1,13 +1,15 @@
 """Your own data: a table of clips becomes an index like that of any corpus."""
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from .reading import COLUMNS, digest, refuse
+from .reading import COLUMNS, digest, plain, refuse
 
 MEDIA = ["audio", "video", "image", "landmarks"]
+ALIKE = "a name of other case, leading zeros or .0"
 HELP = 'see "Your own table" in data/README.md'
 
 
@@ -18,8 +20,9 @@ def from_table(path_or_frame):
     ones are relative to the CSV, or to the working folder for a DataFrame). `speaker` may be left
     out: such a table serves as a source only. `corpus` (else the CSV's name, or "own"), `gender`
     (female, male) and `statement` are optional. With `image`, the last column, rows that share a
-    clip are its frames. No word is special: a speaker called NA is a speaker. One ValueError names
-    all bad rows, counted from 1 below the header.
+    clip are its frames. A speaker called NA is a speaker. What looks the same is read as the same.
+    One ValueError names all bad rows, counted from 1 below the header: names that differ in case or
+    leading zeros alone, files under two labels, and a speaker called all are among what is refused.
     """
     if isinstance(path_or_frame, pd.DataFrame):
         table, folder, name, where = path_or_frame, Path(), "own", "the table"
@@ -27,46 +30,76 @@ def from_table(path_or_frame):
         where = Path(path_or_frame)
         table, folder, name = _read(where), where.parent, where.stem
     table = table.reset_index(drop=True).astype("string").fillna("")
-    table = table.apply(lambda cells: cells.str.strip())
+    table.columns = [plain(str(column)) for column in table]
     media = [medium for medium in MEDIA if medium in table]
     if not media or not {"clip", "emotion"} <= {*table} or table.columns.has_duplicates:
         needed = f"columns clip, emotion and any of {', '.join(MEDIA)}, each once"
-        there = ", ".join(map(str, table))
-        raise ValueError(f"{where}: it needs {needed}; it has {there}; {HELP}")
-    if "corpus" not in table:
-        table["corpus"] = name
-    paths = table[media].map(lambda cell: str((folder / cell).absolute()) if cell else "")
+        raise ValueError(f"{where}: it needs {needed}; it has {', '.join(table)}; {HELP}")
+    table = table.assign(corpus=table.get("corpus", name))
+    words = table.columns.difference(media)
+    table[words] = table[words].map(plain)
+    paths = table[media].map(lambda cell: locate((folder / cell).absolute()) if plain(cell) else "")
     sizes = paths.map(lambda path: os.path.getsize(path) if os.path.isfile(path) else 0)  # [bytes]
     cells = zip(table.to_dict("records"), sizes.to_dict("records"))
     version = digest(f"{row} {size}" for row, size in cells)
 
     columns = [*COLUMNS, "image"] if "image" in media else COLUMNS
     index = table.assign(**paths).reindex(columns=columns, fill_value="").astype("string")
-    refuse(_problems(index, sizes), str(where), f"Mend these rows; {HELP}")
+    way_out = "Mend these rows. Who or what is the same has one spelling, others differ in more"
+    refuse(_problems(index, sizes), f"{where}", f"{way_out}; {HELP}")
     index = index.replace("", pd.NA).sort_values("clip", kind="stable", ignore_index=True)
     index.attrs["version"] = f"recorded-{version}"
     return index
 
 
+def locate(path):
+    """Return the path of a file as its folder spells it: in another Unicode form, say."""
+    if not os.path.exists(path) and os.path.isdir(path.parent):
+        for name in os.listdir(path.parent):
+            if plain(name) == plain(path.name):
+                return str(path.with_name(name))
+    return str(path)
+
+
 def _problems(index, sizes):
     """Return what is wrong with rows, each by number and clip."""
-    file = " or ".join(sizes)  # a row needs one of them
-    cells = index.assign(**{file: index[[*sizes]].max(axis=1)})
-    first = index.groupby(["corpus", "clip"]).transform("first")
+    problems, seen = [] if len(index) else ["no rows"], {}
     shared = ["emotion", "speaker"] if index["speaker"].ne("").any() else ["emotion"]
-    frame = index.columns.intersection(["corpus", "clip", "image"])
-    checks = {
-        "no {0}": cells[["clip", "corpus", file, *shared]].eq(""),
-        "{0} {1} is missing or empty": index[[*sizes]].ne("") & sizes.eq(0),
-        "{0} is {1!r}, in the clip's first row another": index[shared].ne(first[shared]),
-        "is there already": index.duplicated(frame).to_frame("clip"),
-    }
-    problems = [] if len(index) else ["no rows"]
-    for words, bad in checks.items():
-        for number, column in bad.stack().loc[lambda wrong: wrong].index:
-            what = words.format(column, cells.at[number, column])
-            problems.append(f"row {number + 1}, clip {index.at[number, 'clip']}: {what}")
+    cells = zip(index.to_dict("records"), sizes.to_dict("records"))
+    for number, (row, size) in enumerate(cells, start=1):
+        media = [medium for medium in size if row[medium]]
+        wrong = [f"no {column}" for column in ["clip", "corpus", *shared] if not row[column]]
+        wrong += [] if media else [f"no {' or '.join(size)}"]
+        wrong += [
+            f"{medium} {row[medium]} is missing or empty" for medium in media if not size[medium]
+        ]
+        if row["speaker"] == "all":
+            wrong.append("speaker 'all' means everybody in result rows: give another name")
+        frame = row["corpus"], row["clip"], row.get("image")
+        if seen.setdefault(frame, number) < number:
+            wrong.append(f"is there already, in row {seen[frame]}")
+        same = {("the same clip", *frame[:2]): shared}
+        same |= {(f"the same {medium}", row[medium]): shared for medium in media}
+        for column in ["corpus", *shared]:
+            same[ALIKE, column, _form(row["corpus"]), _form(row[column])] = [column]
+        for key, columns in same.items() if not wrong else ():
+            first, other = seen.setdefault(key, (number, row))
+            wrong += [
+                f"{column} is {row[column]!r}, in row {first} {other[column]!r}: {key[0]}"
+                for column in columns
+                if row[column] != other[column]
+            ]
+        problems += [f"row {number}, clip {row['clip']}: {what}" for what in wrong]
     return problems
+
+
+def _form(name):
+    """Return a name without what people and programs change on its way.
+
+    >>> _form("Ann 01"), _form("1.0"), _form("10")
+    ('ann 1', '1', '10')
+    """
+    return re.sub(r"(?<![\d.])0+(?=\d)|(?<=\d)\.0+$", "", name.casefold())
 
 
 def _read(path):
@@ -76,4 +109,4 @@ def _read(path):
         table = pd.read_csv(path, header=None, **form)  # else a nameless column becomes the index
     except ValueError as problem:  # of the decoder and of pandas, which do not name the file
         raise ValueError(f"{path}: it is no table of commas in UTF-8 ({problem}); {HELP}") from None
-    return table[1:].set_axis(table.loc[0].fillna("").str.strip().tolist(), axis=1)
+    return table[1:].set_axis(table.loc[0], axis=1)
