@@ -23,7 +23,6 @@ import pooch
 import yaml
 from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
-from PIL import Image as Picture
 from sphinx.application import Sphinx
 
 from . import files, metrics, report
@@ -43,10 +42,6 @@ parameters, corpora and versions of each run: [provenance.json](provenance.json)
 ## Notebooks
 
 {notebooks}
-
-## Figures
-
-{figures}
 
 ## Results
 
@@ -74,26 +69,19 @@ def run(profile, *, only=None):
     folder, notebooks = settings["folder"], settings["notebooks"]
     if only not in (None, *notebooks):
         raise ValueError(f"no notebook {only!r} in profile {profile}: {', '.join(notebooks)}")
+    staging = folder / ".staging"
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / ".lock", blocking=False):  # released however a run ends
-            for digest in folder.glob(".staging/*/*/digest.txt"):  # finished, then interrupted
-                _publish(digest.parent, folder)
-            shutil.rmtree(folder / ".staging", ignore_errors=True)
-            (folder / ".staging").mkdir()
+            shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+            staging.mkdir(exist_ok=True)
             try:
                 for name in [only] if only else notebooks:
-                    if _is_current(settings, name):
-                        print(f"{name}: up to date", flush=True)
-                        continue
-                    try:
-                        _publish(_execute(settings, name), folder)
-                    except report.NotRun as reason:
-                        print(f"{name}: not run: {reason}", flush=True)
+                    _bring_up_to_date(settings, name)
             finally:  # what is finished can be read
                 _summarise(settings)
                 _build_pages(folder)
-                shutil.rmtree(folder / ".staging", ignore_errors=True)
+                shutil.rmtree(staging, ignore_errors=True)
     except Timeout:
         message = f"another run is at work in reports/{profile}: let it end, or stop it"
         raise RuntimeError(message) from None
@@ -174,14 +162,17 @@ def _is_current(settings, name):
     return path.is_file() and path.read_text() == _digest(settings, name)
 
 
-def _execute(settings, name):
-    """Return the folder that holds the whole report of a notebook, not yet under its name."""
+def _bring_up_to_date(settings, name):
+    """Run a notebook if it is out of date, and give its whole report its name."""
     folder, notebooks = settings["folder"], report.home() / "notebooks"
+    if _is_current(settings, name):
+        print(f"{name}: up to date", flush=True)
+        return
     digest = _digest(settings, name)  # of now: files may change while the notebook runs
     # A new folder every time: the kernel of a killed run may write on for a moment.
-    staging = folder / ".staging" / uuid.uuid4().hex / name
-    executed = staging.parent / f"{name}.ipynb"
-    staging.mkdir(parents=True)
+    staging, failed = folder / ".staging" / uuid.uuid4().hex, folder / "failed" / f"{name}.ipynb"
+    staging.mkdir()
+    executed = staging / failed.name
     environment = {
         "PATHEMO_OUTPUT": str(staging),
         "PATHEMO_PROFILE": folder.name,
@@ -206,14 +197,17 @@ def _execute(settings, name):
         if isinstance(error, papermill.PapermillExecutionError):
             reason = f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}"
             if error.ename == "NotRun":
-                raise report.NotRun(error.evalue) from None
-        (folder / "failed").mkdir(exist_ok=True)
-        os.replace(executed, folder / "failed" / executed.name)
-        where = f"reports/{folder.name}/failed/{executed.name}"
+                print(f"{name}: not run: {error.evalue}", flush=True)
+                return
+        failed.parent.mkdir(exist_ok=True)
+        os.replace(executed, failed)
+        where = failed.relative_to(report.home()).as_posix()
         raise RuntimeError(f"{name}: {reason}\nThe notebook as far as it came: {where}") from None
-    nbformat.write(_anonymous(notebook), staging / executed.name)
-    files.write_text(staging / "digest.txt", digest)  # last: it says that all is there
-    return staging
+    nbformat.write(_anonymous(notebook), executed)
+    files.write_text(staging / "digest.txt", digest)
+    shutil.rmtree(folder / name, ignore_errors=True)
+    os.replace(staging, folder / name)
+    failed.unlink(missing_ok=True)
 
 
 def _anonymous(notebook):
@@ -233,19 +227,10 @@ def _anonymous(notebook):
     return nbformat.reads(text, as_version=4)
 
 
-def _publish(staging, folder):
-    """Give a finished report its name, in place of the former one."""
-    shutil.rmtree(folder / staging.name, ignore_errors=True)
-    os.replace(staging, folder / staging.name)
-    (folder / "failed" / f"{staging.name}.ipynb").unlink(missing_ok=True)
-
-
 def title_and_question(name):
     """Return the title of a notebook, and the first sentence of its section Question."""
-    cells = _read_notebook(name).cells
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    pattern = r"\A# (.+?)$.*?^## Question\s+(.+?[.?!])(?=\s|\Z)"
-    match = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+    pattern = r"# (.+?)\s+## Question\s+(.+?[.?!])(?=\s|\Z)"
+    match = re.match(pattern, _read_notebook(name).cells[0].source, re.DOTALL)
     title, question = match.groups() if match else (name, "")
     return title, " ".join(question.split())
 
@@ -255,33 +240,28 @@ def _summarise(settings):
 
     Results are of notebooks that are up to date: rows of another code or corpus are not mixed in.
     """
-    folder, lines, figures, facts, current = settings["folder"], [], [], {}, []
+    folder, lines, facts, current = settings["folder"], [], {}, []
     for name in settings["notebooks"]:
         title, question = title_and_question(name)
-        place = folder / name
-        if not place.is_dir():
-            lines.append(f"- {title}: {question} **Not run yet.**")
-            continue
-        path = place / "provenance.json"
-        facts[name] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        state = "**Out of date**: what it depends on has changed"
+        place, state = folder / name, "**Not run yet.**"
+        if place.is_dir():
+            title = f"[{title}]({name}/{name}.ipynb)"
+            state = "**Out of date**: what it depends on has changed."
+        for path in place.glob("provenance.json"):
+            facts[name] = json.loads(path.read_text(encoding="utf-8"))
         if _is_current(settings, name):
-            state = "Up to date"
+            state = f"Up to date; it ran in {facts.get(name, {}).get('duration', '?')}."
             current += [path.parent.name for path in place.glob("rows.csv.gz")]
-        link, duration = f"({name}/{name}.ipynb)", facts[name].get("duration", "?")
-        lines.append(f"- [{title}]{link}: {question} {state}; it ran in {duration}.")
-        for figure in sorted(place.glob("*.png")):
-            alt = Picture.open(figure).info["Description"]
-            figures.append(f"- [![{alt}]({name}/{figure.name})]{link} {alt}")
+        lines.append(f"- {title}: {question} {state}")
     rows = pd.DataFrame(columns=["notebook", *metrics.ROW_COLUMNS])
     if current:
         rows = report.rows(*current, profile=folder.name)
     shown, results = metrics.headline(rows), ""
     if shown["metric"].eq("uar").any():
         results = metrics.markdown_table(metrics.results_table(shown))
-    parts = {"notebooks": "\n".join(lines), "figures": "\n".join(figures), "results": results}
-    parts |= {"profile": folder.name, "banner": BANNERS[settings["data"]]}
-    files.write_text(folder / "README.md", OVERVIEW.format_map(settings | parts))
+    parts = {"profile": folder.name, "banner": BANNERS[settings["data"]], "results": results}
+    text = OVERVIEW.format_map(settings | parts | {"notebooks": "\n".join(lines)})
+    files.write_text(folder / "README.md", text)
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
     files.write_text(folder / "provenance.json", json.dumps(facts, indent=1))
 

@@ -287,8 +287,7 @@ def test_what_lies_under_the_data_root_is_listed_once_a_run(project, monkeypatch
     write_profile({"00_zero": {}, "01_one": {}}, data="recorded")
     listed = []
     monkeypatch.setattr(files, "walk", lambda folder: listed.append(folder) or [])
-    monkeypatch.setattr(runner, "_execute", lambda settings, name: project)
-    monkeypatch.setattr(runner, "_publish", lambda staging, folder: None)
+    monkeypatch.setattr(runner, "_bring_up_to_date", lambda settings, name: None)
     runner.run("small")
     assert len(listed) == 1
 
@@ -354,28 +353,4 @@ def test_a_killed_run_leaves_no_half_report_and_goes_on(project):
     assert "01_one: up to date" not in output
     assert {path.name for path in folder.glob("*/*.ipynb")} == {"00_zero.ipynb", "01_one.ipynb"}
     assert (folder / "html" / "index.html").is_file()
-    assert not (folder / ".staging").exists()
-
-
-def test_a_run_killed_before_it_publishes_is_finished_by_the_next(project):
-    """A whole report gets its name in the next run, which does not run the notebook again."""
-    write_notebook("01_one", "raise RuntimeError('run again')")
-    write_profile({"01_one": {}})
-    folder = project / "reports" / "small"
-    (folder / "01_one").mkdir(parents=True)
-    (folder / "01_one" / "old.png").touch()
-    staging = folder / ".staging" / "x" / "01_one"
-    half = folder / ".staging" / "y" / "01_one"
-    for place in (staging, half):
-        place.mkdir(parents=True)
-        shutil.copy("notebooks/01_one.ipynb", place)
-        (place / "provenance.json").write_text('{"duration": "1 s"}')
-    (staging / "digest.txt").write_text(digest())
-    (half / "half.png").touch()
-    runner.run("small")
-    assert {path.name for path in (folder / "01_one").iterdir()} == {
-        "01_one.ipynb",
-        "digest.txt",
-        "provenance.json",
-    }
     assert not (folder / ".staging").exists()
