@@ -96,15 +96,19 @@ def reading(path, kind, *errors):
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such {kind}. {WAY_OUT}")
+    head = b""
     try:
-        if os.path.getsize(path) == 0:
-            raise ValueError("it is empty (0 bytes)")
         with open(path, "rb") as file:
-            if file.read(24) == b"version https://git-lfs.":
-                raise ValueError("it is a pointer of Git LFS: `git lfs pull` gets the file.")
+            head = file.read(24)
+        if not head:
+            raise ValueError("it is empty (0 bytes)")
+        if head == b"version https://git-lfs.":
+            raise ValueError("it is a pointer of Git LFS: `git lfs pull` gets the file.")
         yield
     except (OSError, *errors) as problem:
         reason = getattr(problem, "strerror", None) or getattr(problem, "error_string", problem)
+        if head[4:8] == b"ftyp" and b"moov" not in Path(path).read_bytes():
+            reason = "an MP4 without its index: recording or copying it was broken off"
         raise ValueError(f"{path}: it is damaged or no {kind} ({reason}). {WAY_OUT}") from problem
     except ValueError as problem:
         way_out = "" if str(problem).endswith(".") else f". {WAY_OUT}"  # it may have its own

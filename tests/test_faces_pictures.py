@@ -180,7 +180,7 @@ def spoil(tmp_path, defect):
         ("empty", "it is empty"),
         ("text", "it is damaged or no video"),
         ("sound", "it has no picture"),
-        ("half mp4", "it is damaged or no video"),
+        ("half mp4", "it is damaged or no video .an MP4 without its index"),
         ("half avi", "it is (truncated|damaged)"),
     ],
 )

@@ -250,7 +250,7 @@ def spoil(folder, kind):
         ("header wav", "truncated"),
         ("half avi", "truncated"),
         ("half flac", "damaged"),
-        ("half mp4", "damaged"),
+        ("half mp4", "damaged or no recording .an MP4 without its index"),
         ("scratched flac", "damaged"),
         ("no samples wav", r"empty \(0 samples\)"),
         ("infinite wav", "its peak is inf of full scale"),
