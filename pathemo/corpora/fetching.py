@@ -39,10 +39,10 @@ def fetch(name, root=None, *, parts=("audio",)):
     Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. A name of
     `MODELS` fetches the file of that model instead.
 
-    FileExistsError if the folder holds the synthetic corpus or other files, another OSError if the
-    site could not be reached, the folder not be written, or there is no room; ValueError for an
-    unknown part, an archive that is damaged or to be unpacked by hand, files that are not the
-    published ones, or a corpus that is not complete. A refused archive leaves nothing behind.
+    FileExistsError if the folder holds the synthetic corpus, another OSError if the site could not
+    be reached, the folder not be written, or there is no room; ValueError for an unknown part, an
+    archive that is damaged or to be unpacked by hand, files that are not the published ones, or a
+    corpus that is not complete. A refused archive leaves nothing behind.
     """
     if name in MODELS:
         file, address, md5, citation = MODELS[name]
@@ -51,8 +51,7 @@ def fetch(name, root=None, *, parts=("audio",)):
         return path
     reader, folder = reader_of(name), data_root(root) / name
     if (folder / SYNTHETIC).is_file():
-        way_out = "give another root for the recorded one"
-        raise FileExistsError(f"{folder} holds the synthetic corpus; {way_out}")
+        raise FileExistsError(f"{folder} holds the synthetic corpus; give another root")
     if reader.DOWNLOADS and not {*parts} <= {*reader.DOWNLOADS}:
         valid = ", ".join(reader.DOWNLOADS)
         raise ValueError(f"no parts {', '.join(parts)} of {reader.TITLE}; valid: {valid}")
@@ -65,7 +64,7 @@ def fetch(name, root=None, *, parts=("audio",)):
         raise OSError(error.errno, reason, f"{folder}") from error
     with lock:  # released however this ends
         for archive in archives(folder):
-            if not archive.with_suffix("").exists():
+            if archive.parent == folder and not archive.with_suffix("").exists():
                 install(archive, archive.with_suffix(""), reader)
         for part in parts:
             for address, known_hash, place in reader.DOWNLOADS.get(part, ()):
@@ -119,12 +118,9 @@ def archives(folder):
 
 def _fetch_archive(reader, part, target, address, known_hash):
     """Download an archive into the cache, verify it, unpack it to its place and delete it."""
-    files, problems, others = scan(reader, target)
-    if files or problems:
+    if any(scan(reader, target)):
         print(f"{target} is there already; take it away to fetch it anew")
         return
-    if others:
-        raise FileExistsError(f"{target} holds no recording{others}, take away the rest")
     name = f"{reader.NAME}-{Path(address).name}"
     archive = download(address, known_hash, cache_folder() / "downloads", name)
     try:
@@ -165,7 +161,7 @@ def install(archive, target, reader, part=None):
 def unpack(archive, folder):
     """Unpack a .zip archive: whatever its members are called, plain files inside the folder.
 
-    ValueError if it is damaged or packed as Python does not read it, OSError if there is no room.
+    ValueError if it is damaged or packed as zipfile does not read it, OSError if there is no room.
     """
     try:
         folder.mkdir(exist_ok=True)
@@ -180,8 +176,6 @@ def unpack(archive, folder):
     except OSError as error:
         reason = f"could not be unpacked to {folder}: {error.strerror}"
         raise OSError(error.errno, reason, f"{archive}") from error
-    except RuntimeError as error:  # a password, or Deflate64
-        way_out = f"unpack it by hand, into a folder {archive.stem}"
-        raise ValueError(f"{archive.name} cannot be unpacked here ({error}); {way_out}") from error
-    except Exception as error:  # each way of packing has errors of its own
-        raise ValueError(f"{archive.name} is not a whole .zip archive ({error})") from error
+    except Exception as error:  # each way of packing has errors of its own, Deflate64 another
+        way_out = f"get it anew or, if it is whole, unpack it by hand into a folder {archive.stem}"
+        raise ValueError(f"{archive.name} cannot be unpacked ({error}): {way_out}") from error

@@ -14,8 +14,8 @@ LICENCE = "CC BY-NC-SA 4.0"
 HOME = "https://zenodo.org/records/1188976"
 
 MEDIA = ("audio", "video", "landmarks")
-EMOTIONS = "neutral calm happiness sadness anger fear disgust surprise".split()
-EMOTIONS = {f"{number:02d}": emotion for number, emotion in enumerate(EMOTIONS, start=1)}
+WORDS = "neutral calm happiness sadness anger fear disgust surprise".split()
+EMOTIONS = {f"{number:02d}": word for number, word in enumerate(WORDS, start=1)}
 SPEAKERS = {f"{n:02d}": "male" if n % 2 else "female" for n in range(1, 25)}
 
 GRAMMAR = (
@@ -24,8 +24,8 @@ GRAMMAR = (
     "02, actor 01..24"
 )
 PATTERN = re.compile(
-    r"(?P<modality>0[123])-(?P<clip>0[12]-(?!01-02)(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])"
-    r"-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(wav|flac|mp4|csv|csv\.gz))",
+    r"(?P<modality>(03)|0[12])-(?P<clip>0[12]-(?!01-02)(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])"
+    r"-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4]))(?i:\.(?(2)(wav|flac)|(mp4|csv|csv\.gz)))",
     re.ASCII,
 )
 
@@ -53,8 +53,7 @@ def read_name(path):
     ('01-05-02-01-01-08', '01-05-02-01-01-08')
     """
     name = PATTERN.fullmatch(Path(path).name)
-    sound = str(path).lower().endswith((".wav", ".flac"))
-    if not name or sound != (name["modality"] == "03"):
+    if not name:
         raise ValueError(f"{path}: unknown file name; {TITLE} names are {GRAMMAR}")
     song = name["clip"].startswith("02")
     return None if song else name.groupdict() | {"emotion": EMOTIONS[name["emotion"]]}

@@ -162,12 +162,13 @@ def published(reader, folder):
     listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
     files = {}
     try:
-        for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
-            if line and not line.startswith("#"):
-                path, sha256, size = line.rsplit(" ", 2)
-                file = File(Path(path), reader.read_name(path), int(size), sha256)
-                if file.said:
-                    files.setdefault(file.key, file)
+        lines = sorted(listing.read_text(encoding="utf-8").splitlines())
+        for path, sha256, size in (
+            line.rsplit(" ", 2) for line in lines if not line.startswith("#")
+        ):
+            file = File(Path(path), reader.read_name(path), int(size), sha256)
+            if file.said:
+                files.setdefault(file.key, file)
     except ValueError as problem:
         way_out = "get it anew, a synthetic corpus as a whole"
         raise ValueError(f"{listing}: it is damaged ({problem}); {way_out}") from None

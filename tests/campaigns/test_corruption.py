@@ -172,14 +172,12 @@ def test_landmarks(worker, files, tmp_path, tell, ending):
 
 
 def rows_of(content, folder):
-    """Rows of an own table, as Python's own csv reads them, sorted by clip."""
+    """Rows of an own table, as Python's own csv reads them, blanks aside, sorted by clip."""
     lines = [
         cells for cells in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if cells
     ]
-    header = [cell.strip() for cell in lines[0]]
-    rows = [
-        dict(zip(header, (cell.strip() for cell in cells))) for cells in lines[1:] if any(cells)
-    ]
+    header, *rows = [[" ".join(cell.split()) for cell in cells] for cells in lines if any(cells)]
+    rows = [dict(zip(header, cells)) for cells in rows]
     for row in rows:
         row["audio"] = os.path.join(folder, row.get("audio", "")) if row.get("audio") else ""
     columns = ("clip", "speaker", "emotion", "audio")
