@@ -183,3 +183,19 @@ def test_embeddings_of_what_was_learned_are_given(tmp_path, monkeypatch):
     job = make, (frames, frames), clips, [part], (0, 1)
     outputs = training.over_folds(*job, embed=True, epochs=1)
     assert outputs.shape == (2, 1, 48, 50) and not np.allclose(outputs[0], outputs[1])
+
+
+def test_inputs_are_scaled_by_the_clips_learned_from():
+    """Each value has mean 0 and spread 1 over the training clips, whatever the others are; what is
+    learned is what the scaled inputs teach.
+    """
+    train = np.arange(32)
+    tracks = 5 * TRACKS + 3
+    tracks[32:] += 100
+    scaled = training.scaled(tracks, train)
+    np.testing.assert_allclose(scaled[:32].mean(axis=(0, 1)), np.zeros(5), atol=1e-5)
+    np.testing.assert_allclose(scaled[:32].std(axis=(0, 1)), np.ones(5), atol=1e-5)
+    assert scaled[32:].mean() > 5 and scaled.dtype == np.float32
+    first = training.one_network(LSTM, (tracks,), LABELS, train, 0, scale=True, epochs=2)
+    again = training.one_network(LSTM, (scaled,), LABELS, train, 0, epochs=2)
+    np.testing.assert_array_equal(first, again)

@@ -83,10 +83,9 @@ def training_clips(folds, number, way):
     if way == "in-sample":
         return folds[number].train, number
     n = len(folds)
-    pairs = (number - 1) % n, number
-    clips = folds[pairs[0]].test, folds[(number + 1) % n].test
-    parts = n + np.repeat(pairs, [len(test) for test in clips])
-    return np.concatenate(clips), parts
+    before, after = folds[number - 1].test, folds[(number + 1) % n].test
+    parts = n + np.repeat([(number - 1) % n, number], [len(before), len(after)])
+    return np.concatenate([before, after]), parts
 
 
 def out_of_fold(posteriors, folds):
@@ -112,13 +111,13 @@ def fuse(modalities, truth, folds, *, way="nested"):
     """
     if way == "product":
         return product(np.broadcast_arrays(*(out_of_fold(p, folds) for p in modalities)))
-    fused = []
-    for seed in range(max(map(len, modalities))):
+    n_seeds = max(map(len, modalities))
+    fused = np.full((n_seeds, *modalities[0].shape[2:]), np.nan)
+    for seed in range(n_seeds):
         seeded = [posteriors[seed % len(posteriors)] for posteriors in modalities]
-        fused.append(np.full(seeded[0][0].shape, np.nan))
         for number, fold in enumerate(folds):
             clips, parts = training_clips(folds, number, way)
             train = [posteriors[parts, clips] for posteriors in seeded]  # (m, K) each
             test = [posteriors[number, fold.test] for posteriors in seeded]
-            fused[seed][fold.test] = late_fusion(train, truth[clips], test)
-    return np.stack(fused)
+            fused[seed, fold.test] = late_fusion(train, truth[clips], test)
+    return fused

@@ -132,21 +132,18 @@ class GuidedTransformer(nn.Module):
     def __init__(self, n_classes):
         super().__init__()
         layers = [Conv2d(1, 8, 7), MaxPool2d(2), ReLU(), Conv2d(8, 10, 5), MaxPool2d(2), ReLU()]
-        layers += [Flatten(), Linear(640, 32), ReLU(), Linear(32, 6)]
-        self.localisation = Sequential(*layers)
+        self.localisation = Sequential(*layers, Flatten(), Linear(640, 32), ReLU(), Linear(32, 6))
         nn.init.zeros_(self.localisation[-1].weight)
         self.localisation[-1].bias.data = torch.eye(2, 3).flatten()
         layers = [Conv2d(1, 10, 3), ReLU(), Conv2d(10, 10, 3), MaxPool2d(2), ReLU()]
         layers += [Conv2d(10, 10, 3), ReLU(), Conv2d(10, 10, 3), BatchNorm2d(10), MaxPool2d(2)]
-        layers += [ReLU(), Dropout(0.5), Flatten(), Linear(810, 50), ReLU()]
-        self.body = Sequential(*layers)
+        self.body = Sequential(*layers, ReLU(), Dropout(0.5), Flatten(), Linear(810, 50), ReLU())
         self.head = Linear(50, n_classes)
 
     def warp(self, images, guides):
         """Return what the classifier sees: (B, 48, 48), each image under its guide's affine map."""
-        maps = self.localisation(guides[:, None]).view(-1, 2, 3)
-        images = images[:, None]  # (B, 1, 48, 48)
-        grid = affine_grid(maps, images.shape, align_corners=False)
+        maps, images = self.localisation(guides[:, None]), images[:, None]  # (B, 6), (B, 1, 48, 48)
+        grid = affine_grid(maps.view(-1, 2, 3), images.shape, align_corners=False)
         return grid_sample(images, grid, align_corners=False)[:, 0]
 
     def embed(self, images, guides):
@@ -167,9 +164,8 @@ class AttentiveLSTM(nn.Module):
         super().__init__()
         options = dict(batch_first=True, bidirectional=True, dropout=dropout)
         self.lstm = nn.LSTM(n_features, hidden, 2, **options)
-        both = 2 * hidden
-        layers = [Linear(both, both), nn.Tanh(), Dropout(dropout), Linear(both, 1), nn.Tanh()]
-        self.score = Sequential(*layers)
+        both, tanh = 2 * hidden, nn.Tanh()
+        self.score = Sequential(Linear(both, both), tanh, Dropout(dropout), Linear(both, 1), tanh)
         self.head = Sequential(Dropout(dropout), Linear(both, n_classes))
 
     def attend(self, sequences):

@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchaudio.transforms import FrequencyMasking, TimeMasking
@@ -107,7 +108,16 @@ def apply(net, inputs, method=None):
     return torch.cat([method(*(part.to(device) for part in batch)) for batch in batches])
 
 
-def one_network(network, inputs, labels, train, seed, *, embed=False, device="cpu", **settings):
+def scaled(inputs, train):
+    """Return inputs (n, T, d) float32, scaled by mean and spread of d in the rows of `train`."""
+    scaler = StandardScaler().fit(np.concatenate(inputs[train]))
+    flat = scaler.transform(np.concatenate(inputs))
+    return flat.reshape(inputs.shape).astype(np.float32)
+
+
+def one_network(
+    network, inputs, labels, train, seed, *, scale=False, embed=False, device="cpu", **settings
+):
     """Return posteriors (n, K) of all rows, by a network that learned from those of `train`.
 
     Parameters
@@ -115,10 +125,14 @@ def one_network(network, inputs, labels, train, seed, *, embed=False, device="cp
     network : function
         Makes the network: `functools.partial(CNN14, 8, width=1 / 16)`, for instance.
     inputs : tuple of arrays (n, ...), the arguments of the network
+    scale : bool
+        Whether these are `scaled` first.
     embed : bool
         Return what its method `embed` gives, (n, d), instead of posteriors.
     settings : of `fit`
     """
+    if scale:
+        inputs = [scaled(part, train) for part in inputs]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = network().to(device)
@@ -136,9 +150,8 @@ def over_folds(network, inputs, task, parts, seeds, *, n_jobs=1, **settings):
     learn = partial(one_network, network, inputs, task.labels(), **settings)
     code, home = files.code_digest("multimodal"), files.cache_folder() / "networks"
     jobs = [(task.rows(part.train), seed) for seed in seeds for part in parts]
-    paths = [home / f"{joblib.hash([learn, code, *job])}.npz" for job in jobs]
     kept = joblib.delayed(files.load_or_compute)
-    outputs = joblib.Parallel(n_jobs=n_jobs, max_nbytes=None)(
-        kept(path, learn, *job) for path, job in zip(paths, jobs)
+    outputs = joblib.Parallel(files.n_processes(n_jobs), max_nbytes=None)(
+        kept(home / f"{joblib.hash([learn, code, *job])}.npz", learn, *job) for job in jobs
     )
     return np.reshape(outputs, (len(seeds), len(parts), *outputs[0].shape))
