@@ -1,6 +1,7 @@
 """Recordings decoded, or refused by name: any format that soundfile or PyAV reads."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ RATE = 16000  # [Hz] of what features are computed of
 SILENCE = 1e-4  # of full scale (-80 dB): what never leaves its mean by more holds nothing
 LOUDEST = 100  # of full scale (40 dB): what goes beyond is no sound in floats
 CANCELLED = 0.1  # of the loudest channel: a mean below this share is what two opposites leave
-UNKNOWN = 0x7FFFF000  # [bytes] this and more are announced by a WAV that was never closed
+UNKNOWN = 0x7FFFF000  # [bytes] this and more are announced by a WAV or AVI that was never closed
 ENDLESS = 2**63 - 1  # [samples] libsndfile's number of a FLAC that was never closed
 
 
@@ -44,7 +45,11 @@ def decode(path, *, sampling_rate):
     """
     with files.reading(path, "recording", soundfile.LibsndfileError, av.FFmpegError):
         with open(path, "rb") as file:
-            is_mp4 = file.read(8).endswith(b"ftyp")  # such as M4A, whatever it is called
+            head = file.read(12)
+        announced = int.from_bytes(head[4:8], "little")
+        if head[8:] == b"AVI " and os.path.getsize(path) < announced < UNKNOWN:
+            raise ValueError(f"it is truncated: its header announces {announced} bytes")
+        is_mp4 = head[4:8] == b"ftyp"  # such as M4A, whatever it is called
         wav_or_flac = Path(path).suffix.lower() in (".wav", ".flac") and not is_mp4
         channels, rate = (_samples if wav_or_flac else _sound_track)(path)
         if len(channels) == 0:
@@ -98,7 +103,7 @@ def _sound_track(path):
         frames = (part for frame in container.decode(stream) for part in to_float.resample(frame))
         parts = [part.to_ndarray() for part in frames]  # (n_channels, n_samples) each
         channels = np.hstack(parts or [np.empty((1, 0))]).T
-        seconds = float((stream.duration or stream.frames) * stream.time_base)
+        seconds = float((stream.duration or 0) * stream.time_base)
         # Where the header counts no frames, FFmpeg guesses. Codecs drop a little at the ends.
         if stream.frames and len(channels) < (seconds - 0.1) * stream.rate:
             raise ValueError(f"it is truncated: {seconds:.1f} s announced, {len(channels)} samples")
