@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,7 @@ def from_table(path_or_frame):
     else:
         where = Path(path_or_frame)
         table, folder, name = _read(where), where.parent, where.stem
-    table = table.reset_index(drop=True).astype("string").fillna("")
+    table = table.reset_index(drop=True).astype("string").fillna("").map(str.strip)
     table.columns = [plain(str(column)) for column in table]
     media = [medium for medium in MEDIA if medium in table]
     if not media or not {"clip", "emotion"} <= {*table} or table.columns.has_duplicates:
@@ -38,7 +39,7 @@ def from_table(path_or_frame):
     table = table.assign(corpus=table.get("corpus", name))
     words = table.columns.difference(media)
     table[words] = table[words].map(plain)
-    paths = table[media].map(lambda cell: locate((folder / cell).absolute()) if plain(cell) else "")
+    paths = table[media].map(lambda cell: locate(folder, cell) if cell else "")
     sizes = paths.map(lambda path: os.path.getsize(path) if os.path.isfile(path) else 0)  # [bytes]
     cells = zip(table.to_dict("records"), sizes.to_dict("records"))
     version = digest(f"{row} {size}" for row, size in cells)
@@ -52,13 +53,11 @@ def from_table(path_or_frame):
     return index
 
 
-def locate(path):
-    """Return the path of a file as its folder spells it: in another Unicode form, say."""
-    if not os.path.exists(path) and os.path.isdir(path.parent):
-        for name in os.listdir(path.parent):
-            if plain(name) == plain(path.name):
-                return str(path.with_name(name))
-    return str(path)
+def locate(folder, cell):
+    """Return the path of a file as the disk spells it: in either Unicode form, or a blank after."""
+    names = [cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD"))]
+    paths = [f"{(folder / name).absolute()}" for name in names]
+    return next(filter(os.path.exists, [*paths, *(f"{path} " for path in paths)]), paths[0])
 
 
 def _problems(index, sizes):
@@ -75,10 +74,10 @@ def _problems(index, sizes):
         ]
         if row["speaker"] == "all":
             wrong.append("speaker 'all' means everybody in result rows: give another name")
-        frame = row["corpus"], row["clip"], row.get("image")
+        frame = "frame", row["corpus"], row["clip"], row.get("image")
         if seen.setdefault(frame, number) < number:
             wrong.append(f"is there already, in row {seen[frame]}")
-        same = {("the same clip", *frame[:2]): shared}
+        same = {("the same clip", row["corpus"], row["clip"]): shared}
         same |= {(f"the same {medium}", row[medium]): shared for medium in media}
         for column in ["corpus", *shared]:
             same[ALIKE, column, _form(row["corpus"]), _form(row[column])] = [column]
