@@ -31,7 +31,7 @@ PROTOCOL_COLORS = {
     "zero_shot": "#F0E442",
 }
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
-PATH_COLOR, BELOW_COLOR = PROTOCOL_COLORS["pathnet"], PROTOCOL_COLORS["svm"]
+PATH_COLOR = PROTOCOL_COLORS["pathnet"]
 FROZEN_COLOR, IDLE_COLOR, GREY = "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
 # Type of report size: `plt.rcParams.update(plots.STYLE)`
@@ -69,9 +69,8 @@ def plot_path(paths, *, n_modules, frozen=None, ax=None):
     active = active.reshape(-1, *active.shape[-2:])  # (n_paths, n_layers, n_modules)
     n_paths, n_layers, _ = active.shape
     frozen = np.zeros_like(active[0]) if frozen is None else frozen
-    middle = np.zeros_like(active[:, :1])
-    middle[..., n_modules // 2] = True  # where input and head are
-    nodes = np.concatenate([middle, active, middle], axis=1).astype(float)
+    nodes = np.pad(active, ((0, 0), (1, 1), (0, 0))).astype(float)
+    nodes[:, [0, -1], n_modules // 2] = 1  # where input and head are
     links = np.einsum("plm,plk->lmk", nodes[:, :-1], nodes[:, 1:]) / n_paths
     ax = _axes(ax, 2 * n_layers + 2.4, 0.45 * n_modules + 1.2)
     # One geometry: layers 4 apart, modules 1 apart, of radius 0.33
@@ -189,11 +188,12 @@ def plot_learning_curve(rows, variants, *, chance, label, ax=None):
 def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
     """Draw gains by source (rows) and target (columns), in points, with their 95 % intervals.
 
+    Single sources come first, then two that were learned in turn ("a+b"), then three.
     `differences` has columns source, target, difference, low and high, as of `metrics.compare`.
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
     text = points.apply(lambda gain: "{:+.1f}\n[{:.1f}, {:.1f}]".format(*gain), axis=1).unstack()
-    sources = sorted(text.index, key=lambda source: (source.count("+"), source))
+    sources = sorted(text.index, key=lambda source: source.count("+"))  # each kind by name
     limit = points["difference"].abs().max()
     ax = _axes(ax, 1.5 * len(text.columns) + 3, 0.8 * len(text) + 1.2)
     ax.set_facecolor("#F4F4F4")
@@ -209,29 +209,6 @@ def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [p
         ax=ax,
     )
     ax.tick_params(length=0, rotation=0)
-    return ax
-
-
-def plot_effects(effects, *, label="difference in UAR [points]", ax=None):
-    """Draw effects with 95 % intervals, a line each: blue above zero, red below, grey undecided.
-
-    `effects` has columns difference, low, high, as of `metrics.compare`, and two levels of the
-    index: what was compared, and the kind of inputs, dots and squares.
-    """
-    names = effects.index.unique(0)
-    ax = _axes(ax, 9, 0.34 * len(names) + 1.2)
-    ax.axvline(0, color=GREY, linewidth=1)
-    for shift, (kind, part) in enumerate((100 * effects).groupby(level=1, sort=False)):
-        clear = [part["low"] > 0, part["high"] < 0]
-        colors = np.select(clear, [PATH_COLOR, BELOW_COLOR], GREY)
-        y = names.get_indexer(part.index.droplevel(1)) + 0.3 * shift - 0.15
-        ax.hlines(y, part["low"], part["high"], colors)
-        ax.scatter(part["difference"], y, c=colors, marker="os"[shift], label=kind, zorder=3)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_xlabel(label)
-    ax.invert_yaxis()
-    ax.grid(axis="y", color=IDLE_COLOR, linewidth=0.5)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

@@ -5,7 +5,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 
 from pathemo import metrics, plots
@@ -40,13 +39,6 @@ def differences():
     )
 
 
-def effects():
-    index = [("a", "plain"), ("b", "plain"), ("b", "speaker-normalised")]
-    columns = ["difference", "low", "high"]
-    values = [(0.02, 0.01, 0.03), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03)]
-    return pd.DataFrame(values, pd.MultiIndex.from_tuples(index), columns)
-
-
 def few_speakers():
     whole = rows(n_speakers=3)
     few = [whole.assign(variant=f"training_speakers={k}", value=0.1 * k) for k in (4, 1)]
@@ -66,7 +58,6 @@ DRAWINGS = {
         few_speakers(), VARIANTS, chance=0.2, label="training speakers", ax=ax
     ),
     "transfer": lambda ax: plots.plot_transfer_matrix(differences(), ax=ax),
-    "effects": lambda ax: plots.plot_effects(effects(), ax=ax),
 }
 
 
@@ -211,14 +202,3 @@ def test_panels_are_a_grid_of_the_size_asked_for():
     figure, axes = plots.panels(2, 3, width=2, height=1)
     assert axes.shape == (2, 3)
     assert figure.get_size_inches().tolist() == [6, 2]
-
-
-def test_effects_are_coloured_by_what_their_interval_says():
-    """A dot an effect, in points: blue where its interval is above zero, red below, grey across."""
-    ax = draw("effects")
-    dots = [part for part in ax.collections if isinstance(part, PathCollection)]
-    places = np.concatenate([dots.get_offsets()[:, 0] for dots in dots])
-    colors = [to_hex(color) for part in dots for color in part.get_facecolor()]
-    np.testing.assert_allclose(places, [2, -3, 1])
-    assert colors == [c.lower() for c in (plots.PATH_COLOR, plots.BELOW_COLOR, plots.GREY)]
-    assert tick_labels(ax.yaxis) == ["a", "b"]
