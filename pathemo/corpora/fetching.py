@@ -72,7 +72,7 @@ def fetch(name, root=None, *, parts=("audio",)):
     files, problems, others = scan(reader, folder)
     if not (files or problems or reader.DOWNLOADS):
         print(reader.STEPS.format(home=reader.HOME, folder=folder) + others)
-        print(f"Then run `{fetch_command(name, root)}`: it unpacks archives, checks every clip.")
+        print(f"Then run `{fetch_command(name, root)}`: it unpacks archives and checks every clip.")
         return None
     print(f"{reader.TITLE}: {len(load(name, root))} clips in {folder}")
     print(f"Please cite {reader.CITATION}. Licence: {reader.LICENCE}")

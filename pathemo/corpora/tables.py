@@ -10,7 +10,7 @@ import pandas as pd
 from .reading import COLUMNS, digest, plain, refuse
 
 MEDIA = ["audio", "video", "image", "landmarks"]
-ALIKE = "a name of other case, leading zeros or .0"
+ALIKE = "the same but for case, leading zeros or .0"
 HELP = 'see "Your own table" in data/README.md'
 
 
@@ -55,9 +55,10 @@ def from_table(path_or_frame):
 
 def locate(folder, cell):
     """Return the path of a file as the disk spells it: in either Unicode form, or a blank after."""
-    names = [cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD"))]
+    forms = [unicodedata.normalize(form, cell) for form in ("NFC", "NFD")]
+    names = [cell, *forms, *(f"{form} " for form in forms)]
     paths = [f"{(folder / name).absolute()}" for name in names]
-    return next(filter(os.path.exists, [*paths, *(f"{path} " for path in paths)]), paths[0])
+    return next(filter(os.path.exists, paths), paths[0])
 
 
 def _problems(index, sizes):
