@@ -116,30 +116,33 @@ def reading(path, kind, *errors):
 
 
 @contextlib.contextmanager
+def writing(path):
+    """Name a path, and PATHEMO_CACHE where it is below, in the OSError of what writes it."""
+    try:
+        yield
+    except OSError as problem:
+        reason = f"could not be written: {problem.strerror or problem}"
+        if Path(path).is_relative_to(cache_folder()):
+            reason += "; PATHEMO_CACHE may name another folder for the cache"
+        raise OSError(problem.errno, reason, str(path)) from problem
+
+
+@contextlib.contextmanager
 def atomic_write(path):
     """Give a file to write bytes to; it gets its name, and replaces what had it, when all of it is
     there.
 
-    Several may write a file of one name at once: the last one's stays.
-
-    Raises
-    ------
-    OSError
-        It could not be written, for want of space perhaps: names the file, and PATHEMO_CACHE where
-        it is below; nothing is left behind.
+    Several may write a file of one name at once: the last one's stays. OSError where it could not
+    be written, for want of space perhaps: as of `writing`, and nothing is left behind.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
-            yield file
-        unfinished.replace(path)
-    except OSError as problem:
-        reason = f"could not be written: {problem.strerror or problem}"
-        if path.is_relative_to(cache_folder()):
-            reason += "; PATHEMO_CACHE may name another folder for the cache"
-        raise OSError(problem.errno, reason, str(path)) from problem
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(unfinished, "wb") as file:
+                yield file
+            unfinished.replace(path)
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -227,32 +230,30 @@ def per_recording(index, media, compute, settings=(), *, given=None, calls=(), n
         Recordings are missing or cannot be used: all by name; the arrays of the others stay kept.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
+    recordings = paths.dropna().unique()
     given = {path: [last] for path, last in zip(paths, given)} if given else {}
     room = compute.__module__.removeprefix("pathemo.").split(".")[0]
     key = compute.__qualname__, settings, code_digest(room, *calls)
     home = cache_folder() / room  # processes may have been started with another PATHEMO_CACHE
     entries = {
         path: home / f"{joblib.hash([pooch.file_hash(path), *key])}.npz"
+        for path in recordings
         if os.path.isfile(path)
-        else None
-        for path in paths.dropna().unique()
     }
-    arrays = {path: entry and recall(entry) for path, entry in entries.items()}
+    arrays = {path: recall(entries.get(path)) for path in recordings}
     missing = [path for path, array in arrays.items() if array is None]
     new = joblib.Parallel(1 if len(missing) < few else n_processes(n_jobs))(
-        joblib.delayed(_try)(entries[path], compute, path, *settings, *given.get(path, []))
+        joblib.delayed(_try)(entries.get(path), compute, path, *settings, *given.get(path, []))
         for path in missing
     )
     arrays.update(zip(missing, new))
-    lacks = "neither " + " nor ".join(media) if len(media) > 1 else f"no {media[0]}"
-    problems = [f"{clip}: the clip has {lacks}" for clip in index.loc[paths.isna(), "clip"]]
+    lacks = " and no ".join(media)
+    problems = [f"{clip}: the clip has no {lacks}" for clip in index.loc[paths.isna(), "clip"]]
     problems += [str(array) for array in arrays.values() if isinstance(array, Exception)]
     if problems:
+        count = f"{len(problems)} recordings of {len(index)} clips cannot be used:"
         more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
-        listed = "\n".join(problems[:20] + more)
-        raise ValueError(
-            f"{len(problems)} recordings of {len(index)} clips cannot be used:\n{listed}"
-        )
+        raise ValueError("\n".join([count, *problems[:20], *more]))
     return [arrays[path] for path in paths]
 
 

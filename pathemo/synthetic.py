@@ -102,7 +102,8 @@ def write(name, root, seed=0):
     """
     known, folder = clips(name), Path(root).absolute() / name
     registry, staging = folder / reading.SYNTHETIC, folder.with_name(f".{name}.staging")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_name(f".{name}.lock")):
         if folder.exists() and not registry.is_file():
             way_out = "give another root for the synthetic one, or move this folder away"

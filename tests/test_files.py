@@ -11,7 +11,7 @@ import pandas as pd
 import pooch
 import pytest
 
-from pathemo import files
+from pathemo import files, synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +137,8 @@ def test_a_cache_that_cannot_be_written_names_its_variable(cache):
     cache.touch()
     with pytest.raises(OSError, match=r"could not be written: .*PATHEMO_CACHE .*cache/a.npz"):
         files.keep(cache / "a.npz", np.zeros(3))
+    with pytest.raises(OSError, match=r"could not be written: .*PATHEMO_CACHE .*cache/emodb"):
+        synthetic.write("emodb", cache)
 
 
 def test_a_text_is_packed_by_its_name_and_the_same_every_time(tmp_path):
