@@ -159,6 +159,28 @@ def test_a_wav_with_wrong_numbers_in_its_header_is_read(wav, fields):
     np.testing.assert_array_equal(speech.decode(wav, sampling_rate=RATE), expected)
 
 
+@pytest.mark.parametrize("n_silent", [0, 1, 4000])
+def test_a_wav_that_was_never_closed_may_begin_with_silence(tmp_path, n_silent):
+    """Its samples, of which it announces none, are all that follows."""
+    y = np.append(np.zeros(n_silent), sawtooth(200))
+    soundfile.write(tmp_path / "a.wav", y, RATE)
+    expected = speech.decode(tmp_path / "a.wav", sampling_rate=RATE)
+    patched(tmp_path / "a.wav", riff=0, data=0)
+    found = speech.decode(tmp_path / "a.wav", sampling_rate=RATE)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_other_parts_of_an_empty_wav_are_no_samples(tmp_path):
+    """It has the name of a tool, and no sound."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
+    name = b"INFOISFT" + (40).to_bytes(4, "little") + 40 * b"x"
+    content = (tmp_path / "a.wav").read_bytes() + b"LIST" + len(name).to_bytes(4, "little") + name
+    (tmp_path / "a.wav").write_bytes(content)
+    patched(tmp_path / "a.wav", riff=len(content) - 8)
+    with pytest.raises(ValueError, match=r"empty \(0 samples\)"):
+        speech.decode(tmp_path / "a.wav", sampling_rate=RATE)
+
+
 @pytest.mark.parametrize("rest", [b"x", bytes(1), bytes(500), b"TAG" + bytes(125)])
 def test_what_follows_the_samples_of_a_wav_does_not_count(wav, rest):
     """One byte more, padding, a tag."""
@@ -509,7 +531,7 @@ def test_all_unusable_recordings_are_named_and_the_others_kept(wav, tmp_path, mo
     bad = [tmp_path / "missing.wav", spoil(tmp_path, "empty flac"), spoil(tmp_path, "half wav")]
     with pytest.raises(ValueError, match="4 recordings of 5 clips") as error:
         speech.functionals(frame(*bad, None, wav))
-    for text in (*map(str, bad), "clip3: the clip has neither audio nor video"):
+    for text in (*map(str, bad), "clip3: the clip has no audio and no video"):
         assert text in str(error.value)
     assert str(wav) not in str(error.value)
     monkeypatch.setattr(code, "decode", refuse)

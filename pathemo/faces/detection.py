@@ -6,6 +6,7 @@ picture is reduced. Its origin is the upper left corner.
 
 import functools
 import warnings
+from itertools import compress
 
 import cv2
 import numpy as np
@@ -165,19 +166,18 @@ def crops(index, size=48, *, n_frames=16, whole=False, margin=0.0, n_jobs=-1):
         As in `detections`, or none is left.
     """
     boxes = detections(index, n_frames=n_frames, whole=whole, n_jobs=n_jobs)
-    rare = np.array([part[:, 5].mean() for part in boxes]) < LEAST
-    names = ", ".join(index["clip"][rare].head(20))
-    what = f"{rare.sum()} of {len(rare)} have no face in {LEAST:.0%} of their frames: {names}"
-    if rare.all():
+    seen = np.array([part[:, 5].mean() for part in boxes]) >= LEAST
+    names = ", ".join(index["clip"][~seen].head(20))
+    what = f"{sum(~seen)} of {len(seen)} have no face in {LEAST:.0%} of their frames: {names}"
+    if not seen.any():
         raise ValueError(f"{what}; are they faces already? Try whole=True")
-    if rare.any():
+    if not seen.all():
         warnings.warn(f"left out, {what}", stacklevel=2)
-    rows = np.flatnonzero(~rare)
-    kept, given = index.iloc[rows], [boxes[row] for row in rows]
-    images = _per_recording(kept, _cut, n_frames, whole, size, margin, given=given, n_jobs=n_jobs)
+    options = dict(given=[*compress(boxes, seen)], n_jobs=n_jobs)
+    images = _per_recording(index[seen], _cut, n_frames, whole, size, margin, **options)
     keys = index["corpus"].fillna("") + "/" + index["clip"]
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    clip = np.repeat(first[inverse][rows], [len(part) for part in images])
+    clip = np.repeat(first[inverse][seen], [len(part) for part in images])
     return np.divide(np.concatenate(images), 255, dtype=np.float32), clip
 
 
