@@ -18,8 +18,8 @@ COMMANDS = {
 
 def main(arguments=None):
     """Return the exit status of a command: 0, or 1 after one clear message."""
-    for stream in (sys.stdout, sys.stderr):  # of a console that knows fewer letters
-        stream.reconfigure(errors="backslashreplace")
+    if hasattr(sys.stdout, "reconfigure"):  # a console, which may know fewer letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser("python -m pathemo", description=pathemo.__doc__)
     add = parser.add_subparsers(dest="command", required=True).add_parser
     fetch, corpora, run, _, readme = (add(name, help=text) for name, text in COMMANDS.items())

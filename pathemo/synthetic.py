@@ -265,10 +265,10 @@ def _write_clip(clip, folder, seed):
 
 def _write_film(path, frames, sound, sampling_rate):
     """Write AVI or MP4 (MPEG-4 and MP2 in both) of RGB frames and sound."""
+    look = dict(width=WIDTH, height=HEIGHT, pix_fmt="yuv420p", bit_rate=200_000)
     with av.open(str(path), "w") as container:
-        look = dict(width=WIDTH, height=HEIGHT, pix_fmt="yuv420p", bit_rate=200_000)
-        one = dict(thread_count=1)  # the same bytes on any machine
-        pictures = container.add_stream("mpeg4", FRAME_RATE, **look, **one)
+        # One thread gives the same bytes on any machine.
+        pictures = container.add_stream("mpeg4", FRAME_RATE, thread_count=1, **look)
         voice = container.add_stream("mp2", sampling_rate, layout="mono", bit_rate=64_000)
         samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         samples.sample_rate = sampling_rate
