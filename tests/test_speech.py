@@ -144,7 +144,7 @@ def patched(path, **fields):
     [
         {"speed": 1},
         {"align": 4},
-        {"align": 0},
+        {"speed": 0, "align": 0},
         {"riff": 0},
         {"riff": 0, "data": 0},
         {"riff": 36, "data": 0},
@@ -152,8 +152,10 @@ def patched(path, **fields):
     ],
     ids=str,
 )
-def test_a_wav_with_wrong_numbers_in_its_header_is_read(wav, fields):
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+def test_a_wav_with_wrong_numbers_in_its_header_is_read(wav, fields, rate):
     """Bytes a second, or a sample, that are wrong, and lengths of what was never closed."""
+    soundfile.write(wav, sawtooth(200), rate)
     expected = speech.decode(wav, sampling_rate=RATE)
     patched(wav, **fields)
     np.testing.assert_array_equal(speech.decode(wav, sampling_rate=RATE), expected)

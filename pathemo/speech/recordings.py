@@ -81,7 +81,8 @@ def _samples(path):
         if form and file.subtype.startswith(("PCM", "FLOAT")):
             align, bits, speed = map(int, form)
             width = file.channels * -(-bits // 8)  # [bytes]; align or speed may be wrong, not both
-            if width not in (align, speed / rate) or (speed != rate * width and rate % 1000):
+            odd = speed != rate * width and rate % 1000 and rate % 11025
+            if (align or speed) and width not in (align, speed / rate) or odd:
                 raise ValueError("its header contradicts itself")
         never_closed = file.frames == 0 and "\nEnd" not in log  # what follows is no other part
         if never_closed or file.frames == ENDLESS:
