@@ -188,12 +188,12 @@ def plot_learning_curve(rows, variants, *, chance, label, ax=None):
 def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
     """Draw gains by source (rows) and target (columns), in points, with their 95 % intervals.
 
-    Single sources come first, then two that were learned in turn ("a+b"), then three.
+    Single sources come first, then pools ("a&b"), then those learned in turn ("a+b").
     `differences` has columns source, target, difference, low and high, as of `metrics.compare`.
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
     text = points.apply(lambda gain: "{:+.1f}\n[{:.1f}, {:.1f}]".format(*gain), axis=1).unstack()
-    sources = sorted(text.index, key=lambda source: source.count("+"))  # each kind by name
+    sources = sorted(text.index, key=lambda source: (source.count("+"), source.count("&")))
     limit = points["difference"].abs().max()
     ax = _axes(ax, 1.5 * len(text.columns) + 3, 0.8 * len(text) + 1.2)
     ax.set_facecolor("#F4F4F4")

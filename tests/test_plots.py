@@ -30,11 +30,11 @@ def rows(protocols=("from_scratch", "pathnet"), n_speakers=4, target="savee"):
 def differences():
     return pd.DataFrame(
         {
-            "source": ["emodb+savee", "emodb", "savee"],
-            "target": ["ravdess", "savee", "emodb"],
-            "difference": [0.031, -0.02, 0.005],
-            "low": [0.01, -0.05, -0.1],
-            "high": [0.05, 0.01, 0.1],
+            "source": ["emodb+savee", "emodb", "emodb&savee", "savee"],
+            "target": ["ravdess", "savee", "ravdess", "emodb"],
+            "difference": [0.031, -0.02, 0.01, 0.005],
+            "low": [0.01, -0.05, 0.0, -0.1],
+            "high": [0.05, 0.01, 0.02, 0.1],
         }
     )
 
@@ -191,10 +191,13 @@ def test_learning_curve_goes_from_few_speakers_to_all():
 
 
 def test_transfer_matrix_prints_gains_in_points():
-    """A cell holds gain and interval in points; single sources first, what was not run is blank."""
+    """A cell holds gain and interval in points, what was not run is blank; single sources come
+    first, then pools, then those learned in turn.
+    """
     ax = draw("transfer")
-    assert texts(ax) == ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+3.1\n[1.0, 5.0]"]
-    assert tick_labels(ax.yaxis) == ["emodb", "savee", "emodb+savee"]
+    gains = ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+1.0\n[0.0, 2.0]", "+3.1\n[1.0, 5.0]"]
+    assert texts(ax) == gains
+    assert tick_labels(ax.yaxis) == ["emodb", "savee", "emodb&savee", "emodb+savee"]
 
 
 def test_panels_are_a_grid_of_the_size_asked_for():
