@@ -96,7 +96,7 @@ def rows(*notebooks, profile=None):
 
 
 def provenance(parameters, indexes, started):
-    """Return a table of what a run depended on, and write it for `provenance.json`.
+    """Return a table of what a run depended on, and write it to `provenance.json`.
 
     `indexes` are the index tables that were read, `started` [s] is `time.perf_counter()` at the
     beginning. It has commit, parameters, corpora, versions, device and duration.

@@ -37,7 +37,7 @@ OVERVIEW = """# pathemo: the {profile} profile
 {banner}
 PathNet transfer for emotion recognition, on {data} corpora. Each notebook asks one question; every
 number is a row of [results.csv.gz](results.csv.gz), averaged in the [results](#results). Commit,
-parameters, corpora and versions of each run: [provenance.json](provenance.json).
+parameters, corpora and versions of a run are told in the last cell of its notebook.
 
 ## Notebooks
 
@@ -236,21 +236,19 @@ def title_and_question(name):
 
 
 def _summarise(settings):
-    """Write README.md, results.csv.gz and provenance.json of a report.
+    """Write README.md and results.csv.gz of a report.
 
     Results are of notebooks that are up to date: rows of another code or corpus are not mixed in.
     """
-    folder, lines, facts, current = settings["folder"], [], {}, []
+    folder, lines, current = settings["folder"], [], []
     for name in settings["notebooks"]:
         title, question = title_and_question(name)
         place, state = folder / name, "**Not run yet.**"
         if place.is_dir():
             title = f"[{title}]({name}/{name}.ipynb)"
             state = "**Out of date**: what it depends on has changed."
-        for path in place.glob("provenance.json"):
-            facts[name] = json.loads(path.read_text(encoding="utf-8"))
         if _is_current(settings, name):
-            state = f"Up to date; it ran in {facts.get(name, {}).get('duration', '?')}."
+            state = "Up to date."
             current += [path.parent.name for path in place.glob("rows.csv.gz")]
         lines.append(f"- {title}: {question} {state}")
     rows = pd.DataFrame(columns=["notebook", *metrics.ROW_COLUMNS])
@@ -263,7 +261,6 @@ def _summarise(settings):
     text = OVERVIEW.format_map(settings | parts | {"notebooks": "\n".join(lines)})
     files.write_text(folder / "README.md", text)
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
-    files.write_text(folder / "provenance.json", json.dumps(facts, indent=1))
 
 
 def _build_pages(folder):

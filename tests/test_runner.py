@@ -94,7 +94,7 @@ def test_a_run_leaves_a_whole_report_and_is_not_repeated(project, capsys):
     }
     cells = nbformat.read(folder / "01_one" / "01_one.ipynb", as_version=4).cells
     assert cells[-2].outputs[0].text == "PROJECT/notebooks 7\n"
-    facts = json.loads((folder / "provenance.json").read_text())["01_one"]
+    facts = json.loads((folder / "01_one" / "provenance.json").read_text())
     of_parameters = {name: value for name, value in facts.items() if name.startswith("parameter")}
     assert of_parameters == {"parameter seed": "7", "parameter space": "{'a': 1}"}
     results = pd.read_csv(folder / "results.csv.gz")
