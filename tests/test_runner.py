@@ -76,9 +76,13 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_run_leaves_a_whole_report_and_is_not_repeated(project, capsys):
-    """Notebook, rows, figure and provenance in its folder, no path of the machine, nothing else."""
-    where = "import os\nprint(os.getcwd(), seed)"
+def test_a_run_leaves_a_whole_report_and_is_not_repeated(project, capsys, monkeypatch):
+    """Notebook, rows, figure and provenance in its folder, no path of the machine, nothing else.
+
+    The notebook keeps its arrays where the caller would, though it runs in another folder.
+    """
+    monkeypatch.setenv("PATHEMO_CACHE", "kept")
+    where = "import os\nprint(os.getcwd(), seed, os.environ['PATHEMO_CACHE'])"
     cells = [SETUP, PICTURE, ROWS, where, PROVENANCE]
     write_notebook("01_one", *cells, parameters="seed = 0  # s\nspace = {\n    'a': 1\n}  # t")
     write_profile({"01_one": {"seed": 7}})
@@ -93,7 +97,7 @@ def test_a_run_leaves_a_whole_report_and_is_not_repeated(project, capsys):
         "01_one/rows.csv.gz",
     }
     cells = nbformat.read(folder / "01_one" / "01_one.ipynb", as_version=4).cells
-    assert cells[-2].outputs[0].text == "PROJECT/notebooks 7\n"
+    assert cells[-2].outputs[0].text == "PROJECT/notebooks 7 PROJECT/kept\n"
     facts = json.loads((folder / "01_one" / "provenance.json").read_text())
     of_parameters = {name: value for name, value in facts.items() if name.startswith("parameter")}
     assert of_parameters == {"parameter seed": "7", "parameter space": "{'a': 1}"}
