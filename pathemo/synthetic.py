@@ -217,7 +217,7 @@ def track(clip, seconds, seed):
     time = np.arange(0, seconds, 1 / FRAME_RATE)[:, None] / seconds  # of the clip
     moves = own + np.sin(2.5 * time) * apex
     moves[:, 5:] = np.abs(moves[:, 5:] + 0.4 * np.sin(np.pi * SYLLABLES * time))  # it speaks
-    size = stream(seed, clip, "speaker", "size").normal(28, 1.5, 2)  # of half a face [pixels]
+    size = stream(seed, clip, "speaker", "size").normal(28, 1, 2)  # of half a face [pixels]
     shape = size * [landmarks(*move) for move in moves]
     rng, middle = stream(seed, clip, "clip", "place"), (WIDTH / 2, 0.47 * HEIGHT)
     return rng.normal(middle, 2) + rng.normal(shape, 0.3)  # never quite still
@@ -225,7 +225,7 @@ def track(clip, seconds, seed):
 
 def film(clip, points, seed):
     """Return RGB pictures of a face with landmarks: (n_frames, height, width, 3) uint8."""
-    skin = stream(seed, clip, "speaker", "colours").uniform(0.6, 1) * np.array([236, 196, 168])
+    skin = stream(seed, clip, "speaker", "colours").uniform(0.7, 1) * np.array([236, 196, 168])
     wall = np.full((HEIGHT, WIDTH, 3), WALL[clip["corpus"]], np.uint8)
     return np.array([draw(wall.copy(), face, skin) for face in points])
 
