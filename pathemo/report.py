@@ -17,6 +17,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import Image
 from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
 
 from . import files, metrics
 
@@ -68,13 +69,14 @@ def save_figure(figure, name, *, alt):
     """
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"figure name {name!r}: letters, digits and underscores only")
-    path, drawn = _output() / f"{name}.png", io.BytesIO()
+    path, drawn, about = _output() / f"{name}.png", io.BytesIO(), PngInfo()
+    about.add_text("Description", alt)  # the runner reads it back
     figure.savefig(drawn, dpi=110, bbox_inches="tight")
     plt.close(figure)  # or it would be shown twice
     # 256 colours make a third of the size, and a report is to stay light.
     picture = Picture.open(drawn).convert("RGB").quantize(256, dither=0)
     with files.atomic_write(path) as file:
-        picture.save(file, "png", optimize=True)
+        picture.save(file, "png", optimize=True, pnginfo=about)
     return Image(path.read_bytes(), format="png", alt=alt)
 
 

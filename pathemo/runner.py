@@ -23,6 +23,7 @@ import pooch
 import yaml
 from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
+from PIL import Image as Picture
 from sphinx.application import Sphinx
 
 from . import files, metrics, report
@@ -42,6 +43,10 @@ parameters, corpora and versions of a run are told in the last cell of its noteb
 ## Notebooks
 
 {notebooks}
+
+## Figures
+
+{figures}
 
 ## Results
 
@@ -240,7 +245,7 @@ def _summarise(settings):
 
     Results are of notebooks that are up to date: rows of another code or corpus are not mixed in.
     """
-    folder, lines, current = settings["folder"], [], []
+    folder, lines, figures, current = settings["folder"], [], [], []
     for name in settings["notebooks"]:
         title, question = title_and_question(name)
         place, state = folder / name, "**Not run yet.**"
@@ -250,7 +255,13 @@ def _summarise(settings):
         if _is_current(settings, name):
             state = "Up to date."
             current += [path.parent.name for path in place.glob("rows.csv.gz")]
+        for path in place.glob("provenance.json"):
+            state += f" It ran in {json.loads(path.read_text(encoding='utf-8'))['duration']}."
         lines.append(f"- {title}: {question} {state}")
+        for figure in sorted(place.glob("*.png")):
+            alt = Picture.open(figure).info["Description"]
+            picture = f"![{alt}]({name}/{figure.name})"
+            figures.append(f"- [{picture}]({name}/{name}.ipynb) {alt}")
     rows = pd.DataFrame(columns=["notebook", *metrics.ROW_COLUMNS])
     if current:
         rows = report.rows(*current, profile=folder.name)
@@ -258,8 +269,8 @@ def _summarise(settings):
     if shown["metric"].eq("uar").any():
         results = metrics.markdown_table(metrics.results_table(shown))
     parts = {"profile": folder.name, "banner": BANNERS[settings["data"]], "results": results}
-    text = OVERVIEW.format_map(settings | parts | {"notebooks": "\n".join(lines)})
-    files.write_text(folder / "README.md", text)
+    parts |= {"notebooks": "\n".join(lines), "figures": "\n".join(figures)}
+    files.write_text(folder / "README.md", OVERVIEW.format_map(settings | parts))
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
 
 

@@ -131,7 +131,7 @@ def _workers(n_jobs):
     """Let joblib send its calls to processes, or to the cluster of PATHEMO_DASK."""
     address = os.environ.get("PATHEMO_DASK")
     if not address:
-        with joblib.parallel_config("loky", n_jobs=n_jobs):
+        with joblib.parallel_config("loky", n_jobs=files.n_processes(n_jobs)):
             yield
         return
     try:

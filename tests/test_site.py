@@ -109,12 +109,13 @@ def test_every_picture_has_alternative_text(pages):
 
 
 def test_the_index_tells_what_was_run(small):
-    """It has title, question and state of each notebook, and results."""
+    """It has title, question and state of each notebook, results, and pictures with their text."""
     text = re.sub(r"\s+", " ", (small / "html" / "index.html").read_text(encoding="utf-8"))
     link = r'href="01_one/01_one.html">'
-    assert re.search(rf"{link}.*?The first.*?</a>: Is .*? right\? Up to date\.", text)
+    assert re.search(rf"{link}.*?The first.*?</a>: Is .*? right\? Up to date\. It ran in \d", text)
     assert "The second: Is" in text and text.count("<strong>Not run yet.</strong>") == 1
     assert "It costs nothing" not in text
+    assert re.search(rf'{link}<span [^>]*><img alt="An empty plot, naïvely" src="_images/', text)
     assert re.search(r"<td><p>savee</p></td>.*?<td><p>not run</p></td>", text)
 
 
@@ -127,10 +128,10 @@ def test_a_notebooks_page_has_formulas_and_alternative_text(small):
 
 
 def test_the_forge_shows_the_same(small):
-    """README.md links the executed notebook and has the table."""
+    """README.md links the executed notebook, shows the figure and has the table."""
     text = (small / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((.+?)\)", text)
-    assert {"01_one/01_one.ipynb", "results.csv.gz"} <= set(links)
+    assert {"01_one/01_one.ipynb", "01_one/line.png", "results.csv.gz"} <= set(links)
     assert all((small / link).is_file() for link in links if link != "#results")
     assert "| savee | speech | plain | none | not run |" in text
     assert "<strong>SYNTHETIC</strong> data" in text
