@@ -459,7 +459,7 @@ def test_synthetic_list_replaces_the_published_one(tmp_path):
     assert len(index) == 2
     assert index.attrs["version"].startswith("synthetic-")
     row = corpora.overview(tmp_path).set_index("corpus").loc["ravdess"]
-    assert (row["clips"], row["checksums"]) == ("2/2", "4 of 4 files are those of the list")
+    assert (row["clips"], row["checksums"]) == ("2/2", "4 of 4 files verified")
     assert row["where"].endswith("(synthetic)")
     (folder / names[-1]).unlink()
     with pytest.raises(ValueError, match=r"01-01-03-01-01-02-01.mp4: missing"):
@@ -536,9 +536,9 @@ def test_overview_compares_checksums(tmp_path, monkeypatch):
     touch(tmp_path / "savee", "DC/a01.avi")
     table = corpora.overview(tmp_path).set_index("corpus")
     row = table.loc["emodb"]
-    assert row["checksums"] == "2 of 4 files are those of the list"
+    assert row["checksums"] == "2 of 4 files verified"
     assert row["clips"] == "4/4"
-    assert table.loc["savee", "checksums"] == "0 of 1 files are those of the list"
+    assert table.loc["savee", "checksums"] == "0 of 1 files verified"
     where = f"{tmp_path / 'enterface'} (not found)"
     assert table.loc["enterface", ["where", "clips"]].tolist() == [where, "0/0"]
     step = f"python -m pathemo fetch enterface --root {tmp_path}"

@@ -218,7 +218,7 @@ def overview(root=None):
                 "corpus": name,
                 "where": f"{folder}{note}",
                 "clips": f"{n_clips}/{n_expected}",
-                "checksums": f"{same} of {len(files)} files are those of the list",
+                "checksums": f"{same} of {len(files)} files verified",
                 "next step": step,
             }
         )
