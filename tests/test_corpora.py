@@ -755,3 +755,11 @@ def test_recorded_corpus(reader, recorded_root):
         corpora.overview(recorded_root).set_index("corpus").loc[reader.NAME, "next step"]
         == "none: ready"
     )
+
+
+def test_savee_has_87_texts():
+    """Three are common to all emotions, twelve to one and neutral, 72 belong to one emotion."""
+    said = [savee.read_name(path) for path in published_names(savee)]
+    emotions = pd.DataFrame(said).groupby("statement")["emotion"].nunique()
+    assert emotions.value_counts().to_dict() == {1: 72, 2: 12, 7: 3}
+    assert emotions[emotions == 7].index.tolist() == ["c01", "c02", "c03"]
