@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pathemo import report
+from pathemo import metrics, report
 from pathemo.__main__ import COMMANDS
 
 PROJECT = Path(__file__).parents[1]
@@ -76,3 +76,37 @@ def test_results_table_is_that_of_the_rows(text, monkeypatch):
     """The table between the markers is what reports/paper gives."""
     monkeypatch.chdir(PROJECT)
     report.readme(check=True)
+
+
+def test_sentences_say_what_the_rows_say(text, monkeypatch):
+    """What speakers and sentences give away, and sound and face together: numbers of the text."""
+    monkeypatch.chdir(PROJECT)
+    words, rows = " ".join(text.split()), report.rows(profile="paper")
+    rows = rows[rows["note"].eq("")]
+    key = ["target", "inputs", "protocol"]
+
+    def percent(part, by, **options):
+        return 100 * metrics.summary(part, by, **options).set_index(by)[["mean", "pooled"]]
+
+    speech = rows[rows["notebook"].str.startswith("02") & rows["modality"].eq("speech")]
+    leak = percent(speech[speech["variant"].isin(["", "speakers_shared"])], [*key, "variant"])
+    leak = leak["pooled"].unstack().dropna().diff(axis=1)["speakers_shared"]
+    assert f"adds {leak.min():.0f} to {leak.max():.0f} points" in words
+
+    heard = percent(speech[speech["variant"].str.startswith("sent")], [*key, "variant"])["mean"]
+    savee = heard.unstack().xs(("savee", "logistic"), level=("target", "protocol")).round(1)
+    plain, normalised = (savee.loc[i] for i in ("plain", "speaker-normalised"))
+    falls = "from {sentences_shared} to {sentences_disjoint} ({})"
+    assert falls.format("plain", **plain) in words
+    assert falls.format("speaker-normalised", **normalised) in words
+    price = heard.unstack().drop("savee").diff(axis=1)["sentences_shared"]
+    assert f"new words cost {price.min():.0f} to {price.max():.0f} points" in words
+
+    fused = rows[rows["variant"].eq("members=all") & rows["notebook"].str.startswith("06")]
+    fused = percent(fused, ["inputs", "protocol"], metric="accuracy")["mean"].unstack(0).round(1)
+    product, nested = (
+        "{plain} % of the clips, speaker-normalised {speaker-normalised} %",
+        "{plain} % and {speaker-normalised} %",
+    )
+    assert product.format(**fused.loc["fusion_product"]) in words
+    assert nested.format(**fused.loc["fusion_nested"]) in words
