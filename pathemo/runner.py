@@ -38,7 +38,8 @@ OVERVIEW = """# pathemo: the {profile} profile
 {banner}
 PathNet transfer for emotion recognition, on {data} corpora. Each notebook asks one question; every
 number is a row of [results.csv.gz](results.csv.gz), averaged in the [results](#results). Commit,
-parameters, corpora and versions of a run are told in the last cell of its notebook.
+parameters, corpora and versions of a run are told in the last cell of its notebook. Times are
+without what earlier runs had finished, which is kept.
 
 ## Notebooks
 
