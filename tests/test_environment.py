@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENT = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"][-1]["pip"]
@@ -46,5 +47,7 @@ def test_imports_are_required():
     provided = metadata.packages_distributions()
     required = {requirement.name for requirement in RANGES}
     assert {
-        name for name in packages if not required & {d.lower() for d in provided.get(name, [])}
+        name
+        for name in packages
+        if not required & {canonicalize_name(d) for d in provided.get(name, [])}
     } == set()
