@@ -6,8 +6,7 @@ Jobs go to processes of this machine, or to workers of a Dask cluster; the rows 
 import contextlib
 import os
 import pickle
-import queue
-import threading
+import socket
 import warnings
 from itertools import permutations
 from typing import NamedTuple
@@ -154,25 +153,16 @@ def _workers(n_jobs):
 
 
 def _client(address):
-    """Return a client of a scheduler; a web server in its place would keep it waiting for ever."""
+    """Return a client of a scheduler: one greets first, else it would be waited for without end."""
     from distributed import Client
+    from distributed.comm import parse_address, parse_host_port
 
-    answers = queue.SimpleQueue()
-
-    def connect():
-        try:
-            answers.put(Client(address, set_as_default=False, timeout=10))
-        except (OSError, ValueError) as error:
-            answers.put(error)
-
-    threading.Thread(target=connect, daemon=True).start()
-    try:
-        answer = answers.get(timeout=20)
-    except queue.Empty:
-        answer = TimeoutError("something else listens there")
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    scheme, location = parse_address(address)
+    if scheme == "tcp":
+        with socket.create_connection(parse_host_port(location), timeout=10) as connection:
+            if not connection.recv(1):
+                raise ConnectionError("it hung up")
+    return Client(address, set_as_default=False, timeout=10)
 
 
 def _run(code, n_threads, path, protocol, settings, target, *sources):

@@ -148,7 +148,7 @@ def test_what_is_no_scheduler_is_told(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         only_there(monkeypatch, address := f"tcp://127.0.0.1:{server.server_port}", tmp_path)
         with pytest.raises(
-            ConnectionError, match=f"{address}: no Dask scheduler answers.*something"
+            ConnectionError, match=f"{address}: no Dask scheduler answers.*timed out"
         ):
             study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
         server.shutdown()
