@@ -156,10 +156,10 @@ def test_what_is_no_scheduler_is_told(tmp_path, monkeypatch):
 
 def test_a_cluster_without_workers_is_told(tmp_path, monkeypatch):
     """Its workers may still wait in a queue, so the study waits too, and says so."""
-    options = dict(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+    options = dict(n_workers=0, threads_per_worker=2, dashboard_address=":0")
     with distributed.LocalCluster(**options) as empty:
         only_there(monkeypatch, empty.scheduler_address, tmp_path)
-        threading.Timer(1, empty.scale, [2]).start()
+        threading.Timer(1, empty.scale, [1]).start()
         with pytest.warns(UserWarning, match="has no workers yet: waiting for them"):
             study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
 
