@@ -48,7 +48,7 @@ def test_what_rounding_leaves_is_constant():
     """4e-16 around 0 beside features of size 1 is no information, however it is scaled."""
     features = np.asarray(FEATURES, np.float64)
     features[:, 2] = 4e-16 * np.sign(features[:, 2])
-    for unit in (1, 1e-7, 1e7):
+    for unit in (1, 1e-7, 1e-12, 1e7):
         examples = Examples(unit * features, LABELS, [np.arange(N)])
         x = examples.inputs(np.arange(N)[None])
         assert (x[0, :, 2] == 0).all() and x[0, :, 1].std() > 0.9
