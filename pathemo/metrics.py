@@ -14,6 +14,11 @@ ROW_TYPES = {column: NUMBERS.get(column, "string") for column in ROW_COLUMNS}
 ROW_KEY = [column for column in ROW_COLUMNS if column not in ("value", "n", "note")]
 DEFAULTS = dict.fromkeys(ROW_COLUMNS, "") | {"modality": "speech", "inputs": "plain"}
 DEFAULTS |= {"draw": 0, "seed": pd.NA, "value": np.nan, "n": 0}
+# [UAR] Differences within it are called level. Two points are the 95 % half-width that a score of
+# RAVDESS's 1,440 clips has (that of Luna-Jimenez et al. 2021, 2.06 to 2.56 points), and what a
+# choice that nobody reports moves a mean by (other functionals, seed, steps: 1 to 4 points here).
+MARGIN = 0.02
+UNITS = {"speaker": ["target", "speaker"], "draw": ["draw"]}
 NEVER_AVERAGED = ("protocol", "modality", "inputs", "variant", "corpus_version")
 
 
@@ -105,48 +110,64 @@ def read_rows(path):
     return rows.replace(dict.fromkeys(NUMBERS, ""), pd.NA).astype(ROW_TYPES)[ROW_COLUMNS]
 
 
-def summary(rows, by, *, metric="uar"):
+def summary(rows, by, *, metric="uar", unit="speaker"):
     """Return means over speakers with 95 % intervals, a row a group of `by`, in the order of
     `rows`.
 
     Columns: `by`, then `mean, low, high, n_speakers, n_seeds`, and `pooled`: the mean over seeds of
     the score over all clips at once. A speaker counts once, by the mean of its rows (over seeds,
     draws, and sources unless `by` parts them). A group that was not run has 0 speakers, no mean.
+    With `unit="draw"` a draw of few training speakers takes a speaker's place, column `n_draws`.
     ValueError if a row is there twice, or a column of NEVER_AVERAGED would be averaged.
 
-    The interval is Student's t over speakers, mean ± t(0.975, n - 1) sd / sqrt(n), for speakers are
-    what changes when a study is repeated, and a corpus has 4 to 42. A percentile bootstrap over so
-    few is too narrow (its 95 % cover 80 % with 4 speakers, 92 % with 10); t holds its level, also
-    when speakers vary unequally. It may leave [0, 1], and does not see that folds share training
-    speakers.
+    The interval is of a study that draws new speakers (or draws) and new seeds: mean ± t(0.975, df)
+    sqrt(s_u² / n_u + s_s² / n_s), with the variances of the means of units and of those of seeds,
+    and Satterthwaite's df. Seeds are a factor of their own since a source is learned once a seed,
+    for all folds; what both count of one variance makes the interval a little wider than need be.
+    A percentile bootstrap over 4 to 42 speakers is too narrow (its 95 % cover 80 % with 4, 92 %
+    with 10); t holds its level, also when speakers vary unequally. It may leave [0, 1], and does
+    not see that folds share training speakers.
 
     Source: Ibragimov and Müller, Journal of Business & Economic Statistics 28(4), 2010; Hesterberg,
-    The American Statistician 69(4), 2015.
+    The American Statistician 69(4), 2015; two factors as Cameron, Gelbach and Miller, the same
+    journal 29(2), 2011, without what they subtract.
     """
-    by = list(by)
+    by, counts = list(by), [f"n_{unit}s", "n_seeds"]
     measured = _measured(rows, metric)
     per_seed = _measured(rows, metric, pooled=True).groupby([*by, "seed"])["value"].mean()
-    table = _interval(_speaker_means(measured, by).groupby(by))
+    table = _interval(_means(measured, by), by, unit).drop(columns="p")
     table["n_seeds"] = measured.groupby(by)["seed"].nunique()
     table["pooled"] = per_seed.groupby(by).mean()
     groups = rows[by].drop_duplicates(ignore_index=True)  # also those that were not run
     table = groups.merge(table.reset_index(), how="left", on=by)
-    counts = ["n_speakers", "n_seeds"]
     return table.assign(**table[counts].fillna(0).astype(int))
 
 
-def paired_difference(rows, first, second, by=(), *, over=(), metric="uar"):
+def paired_difference(rows, first, second, by=(), *, over=(), metric="uar", unit="speaker"):
     """Return the mean over speakers of `first` minus `second`, 95 % interval and p, a row a group
     of `by`.
 
-    Columns: `by`, then `difference, low, high, n_speakers, p`. Each speaker is compared with
-    itself, by the means of its rows on either side; the interval is that of `summary`. `p` is
-    two-sided, by the sign-flip permutation test of the mean: exact up to 13 speakers, 9,999 seeded
-    draws above. With n speakers it is at least 2 / 2**n, which is 0.125 for 4.
+    Each speaker meets itself, under the same draw and seed; where one side has one seed alone (a
+    classifier without any), or one draw, it meets all of the other's.
 
-    Either side is a protocol, or a dict of values of columns. A column of `by` that `second` fixes
-    is not matched; a `second` without sources serves whatever the source. `over` names columns that
-    may be averaged over on purpose, such as variant.
+    Parameters
+    ----------
+    rows : DataFrame
+        Result rows.
+    first, second : str or dict
+        A protocol, or values of columns: `{"variant": ""}`.
+    by : sequence of str
+        Columns that part the differences. Where all of `second` has no source, or `second` fixes
+        it, it meets every source of `first`.
+    over : sequence of str
+        Columns that are averaged over on purpose.
+    unit : {"speaker", "draw"}
+        See `summary`, of whose two factors interval and p (two-sided, t) are.
+
+    Returns
+    -------
+    DataFrame
+        Columns: `by`, then `difference, low, high, n_speakers, p`.
 
     Raises
     ------
@@ -156,22 +177,27 @@ def paired_difference(rows, first, second, by=(), *, over=(), metric="uar"):
     measured, by = _measured(rows, metric), list(by)
     sides = [{"protocol": side} if isinstance(side, str) else side for side in (first, second)]
     parts = [measured[measured[list(side)].eq(pd.Series(side)).all(axis=1)] for side in sides]
-    means, reference = (_speaker_means(part, by, over) for part in parts)
-    fixed = [*sides[1], *(["source"] if parts[1]["source"].eq("").all() else [])]
-    own = [name for name in sides[0] if name in means.index.names and name not in by]
-    means = means.droplevel(own)
-    reference = reference.droplevel([name for name in fixed if name in reference.index.names])
-    difference = (means - reference).dropna()
-    if difference.empty:
+    one, other = (_means(part, by, over) for part in parts)
+    fixed = {*sides[0], *sides[1]}.difference(by)
+    one = one.drop(columns=fixed, errors="ignore")
+    if parts[1]["source"].eq("").all():
+        fixed.add("source")
+    other = other.drop(columns={*fixed, *sides[1]}, errors="ignore")
+    for column in ("draw", "seed"):
+        if one[column].nunique() > 1 == other[column].nunique():
+            other = other.drop(columns=column)
+        elif other[column].nunique() > 1 == one[column].nunique():
+            one = one.drop(columns=column)
+    shared = one.columns.intersection(other.columns).drop("value").tolist()
+    both = one.merge(other, on=shared, suffixes=("", "_other"))
+    if both.empty:
         protocols = sorted(measured["protocol"].unique())
         raise ValueError(
             f"no speaker has {metric!r} rows of both {first} and {second}; "
             f"protocols with such rows: {protocols}"
         )
-    groups = difference.groupby(by or np.zeros(len(difference)))
-    table = _interval(groups).rename(columns={"mean": "difference"})
-    table["p"] = groups.agg(_sign_flip_p)
-    return table.reset_index(drop=not by)
+    both["value"] -= both["value_other"]
+    return _interval(both, by, unit).rename(columns={"mean": "difference"}).reset_index()
 
 
 def compare(rows, pairs, by=(), **options):
@@ -191,21 +217,53 @@ def compare(rows, pairs, by=(), **options):
     return table[["protocol", "rival", *table.columns.drop(["protocol", "rival"])]]
 
 
-def verdict(differences, *, level=0.05):
+def verdict(differences, *, margin=MARGIN, level=0.05):
     """Return a sentence that counts what differences say, p-values corrected over all their rows.
 
-    >>> table = {"difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01]}
+    Level are those whose interval lies within the margin, on whichever side of zero.
+
+    >>> table = {"difference": [0.04, -0.01], "low": [0.01, -0.03], "high": [0.07, 0.01]}
     >>> print(verdict(pd.DataFrame(table | {"p": [0.01, 0.4]})))
-    +0.5 points on average over 2 comparisons; better in 1, worse in 0, undecided in 1;
+    +1.5 points on average over 2 comparisons; better in 1, worse in 0, level in 0, undecided in 1;
     1 significant at 5 %
     """
-    better, worse = (differences["low"] > 0).sum(), (differences["high"] < 0).sum()
+    same = _inside(differences, margin)
+    better = (differences["low"] > 0) & ~same
+    worse = (differences["high"] < 0) & ~same
     mean, n = 100 * differences["difference"].mean(), len(differences)
+    undecided = n - (better | worse | same).sum()
     significant = (holm(differences["p"]) < level).sum()
     return (
-        f"{mean:+.1f} points on average over {n} comparisons; better in {better}, worse in {worse},"
-        f" undecided in {n - better - worse}; {significant} significant at {100 * level:.0f} %"
+        f"{mean:+.1f} points on average over {n} comparisons; better in {better.sum()}, worse in "
+        f"{worse.sum()}, level in {same.sum()}, undecided in {undecided}; {significant} "
+        f"significant at {100 * level:.0f} %"
     )
+
+
+def judge(effects, *, margin=MARGIN, level=0.05):
+    """Return the verdict on a claim that something is better, from its effect on each of the
+    inputs.
+
+    In this order: *level* if all intervals lie within the margin; *supported* (*contradicted*) if
+    all are above (below) zero and significant; *in part* if one is, and none is clear of zero on
+    the other side; else *undecided*.
+
+    >>> effects = pd.DataFrame({"low": [0.01, -0.01], "high": [0.05, 0.04], "p_holm": [0.02, 0.3]})
+    >>> judge(effects)
+    'supported in part'
+    """
+    if _inside(effects, margin).all():
+        return "level"
+    sure, low, high = effects["p_holm"] < level, effects["low"], effects["high"]
+    for word, clear, against in (
+        ("supported", low > 0, high < 0),
+        ("contradicted", high < 0, low > 0),
+    ):
+        if (clear & sure).all():
+            return word
+        if (clear & sure).any() and not against.any():
+            return f"{word} in part"
+    return "undecided"
 
 
 def holm(p):
@@ -224,21 +282,34 @@ def headline(rows):
 
 
 def results_table(rows, *, row=("target", "modality", "inputs", "source"), metric="uar"):
-    """Return a score in percent with its interval as text, or "not run"; a column a protocol.
+    """Return a score in percent with its interval as text; a column a protocol.
 
-    A row stands for the columns `row` of the result rows; what is left out is averaged over.
+    A row stands for the columns `row` of the result rows; what is left out is averaged over. What
+    was not run has no row, see `not_run`.
     """
     row = list(row)
     by = [*row, "protocol"]
-    part = rows[(rows["metric"] == metric) | (rows["note"] != "")]
+    part = rows[rows["metric"].eq(metric) & rows["value"].notna()]
     table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
     interval = " [" + percent["low"] + ", " + percent["high"] + "]"
-    interval = interval.where(table["low"].notna(), "")
-    table["score"] = (percent["mean"] + interval).where(table["n_speakers"] > 0, "not run")
+    table["score"] = percent["mean"] + interval.where(table["low"].notna(), "")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
     counts = table.groupby(row, sort=False)[["n_speakers", "n_seeds"]].max()
     return wide.join(counts.set_axis(["speakers", "seeds"], axis=1))
+
+
+def not_run(rows):
+    """Return a sentence that names the targets without any value; an empty one if all have some.
+
+    >>> not_run(not_run_rows("savee not found", target="savee", modality="hog"))
+    'Not run, for want of data: savee (hog).'
+    """
+    counts = rows.groupby(["target", "modality"], sort=False)["value"].count()
+    absent = counts.index[counts.eq(0)].to_frame(index=False)
+    modalities = absent.groupby("target", sort=False)["modality"].agg(", ".join)
+    names = "; ".join(f"{target} ({kinds})" for target, kinds in modalities.items())
+    return f"Not run, for want of data: {names}." if names else ""
 
 
 def markdown_table(table):
@@ -261,7 +332,8 @@ def _measured(rows, metric, pooled=False):
     return rows[chosen]
 
 
-def _speaker_means(rows, by, over=()):
+def _means(rows, by, over=()):
+    """Return the means of what one speaker reached in one draw with one seed, a row each."""
     unit = list(dict.fromkeys([*by, "target"]))
     for column in set(NEVER_AVERAGED) - {*by, *over}:
         for values in rows.groupby(unit)[column].unique():
@@ -269,20 +341,34 @@ def _speaker_means(rows, by, over=()):
                 raise ValueError(
                     f"{column} {sorted(values)} would be averaged: select one, or part by it"
                 )
-    unit = dict.fromkeys([*unit, "modality", "inputs", "variant", "corpus_version", "speaker"])
-    return rows.groupby([column for column in unit if column not in over])["value"].mean()
+    unit += ["modality", "inputs", "variant", "corpus_version", "draw", "speaker", "seed"]
+    unit = [column for column in dict.fromkeys(unit) if column not in over]
+    return rows.fillna({"seed": 0}).groupby(unit)["value"].mean().reset_index()
 
 
-def _interval(groups):
-    table = groups.agg(mean="mean", low="sem", high="sem", n_speakers="count")
-    half_width = stats.t.ppf(0.975, table["n_speakers"] - 1) * table["high"]
-    return table.assign(low=table["mean"] - half_width, high=table["mean"] + half_width)
+def _interval(values, by, unit):
+    """Return mean, 95 % interval, number of units and p of each group of values, see `summary`."""
+    values, by = values.assign(all="") if not by else values, by or ["all"]
+    means, of_seeds = (
+        values.groupby(list(dict.fromkeys([*by, *factor])))["value"]
+        .mean()
+        .groupby(by)
+        .agg(["mean", "sem", "count"])
+        for factor in (UNITS[unit], ["seed"])
+    )
+    variances = [means["sem"] ** 2, of_seeds["sem"].fillna(0) ** 2]
+    freedom = [means["count"] - 1, (of_seeds["count"] - 1).clip(lower=1)]
+    error, total = sum(variances) ** 0.5, sum(variances)
+    df = total**2 / sum(variance**2 / own for variance, own in zip(variances, freedom))
+    df = df.fillna(freedom[0])
+    half_width, mean = stats.t.ppf(0.975, df) * error, means["mean"]
+    table = pd.DataFrame({"mean": mean, "low": mean - half_width, "high": mean + half_width})
+    table[f"n_{unit}s"], table["p"] = means["count"], 2 * stats.t.sf(abs(mean) / error, df)
+    return table
 
 
-def _sign_flip_p(difference):
-    if len(difference) < 2:
-        return np.nan
-    return stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=0).pvalue
+def _inside(effects, margin):
+    return effects["low"].gt(-margin) & effects["high"].lt(margin)
 
 
 def _checked(truth, prediction):

@@ -7,7 +7,6 @@ corpus, the same in every notebook.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Circle
 from matplotlib.ticker import PercentFormatter
@@ -15,18 +14,22 @@ from matplotlib.ticker import PercentFormatter
 from . import metrics
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision.
-# Darker where heads are shared, lighter where size or budget is another.
+# Darker where heads or clips of sources are shared, lighter where size or budget is another.
 PROTOCOL_COLORS = {
     "logistic": "#CC79A7",
+    "logistic_joint": "#5C0A2E",
     "svm": "#D55E00",
     "from_scratch": "#000000",
     "from_scratch_wide": "#606060",
     "from_scratch_long": "#A0A0A0",
     "fine_tune": "#E69F00",
     "fine_tune_shared": "#8F5A00",
+    "joint": "#8FD66A",
+    "rehearsal": "#31511F",
     "frozen_features": "#009E73",
     "pathnet_scratch": "#56B4E9",
     "pathnet": "#0072B2",
+    "pathnet_final": "#3A2FD0",
     "pathnet_shared": "#00315C",
     "zero_shot": "#F0E442",
 }
@@ -34,6 +37,7 @@ CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
 PATH_COLOR = PROTOCOL_COLORS["pathnet"]
 FROZEN_COLOR, IDLE_COLOR, GREY = "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
+GAINS = LinearSegmentedColormap.from_list("gains", [PROTOCOL_COLORS["svm"], "white", PATH_COLOR])
 # Type of report size: `plt.rcParams.update(plots.STYLE)`
 STYLE = {
     "font.size": 11,
@@ -128,6 +132,9 @@ def plot_confusion(counts, *, ax=None):
 def plot_comparison(rows, *, chance, metric="uar", ax=None):
     """Draw a metric by protocol: a dot a speaker, joined by lines, mean and 95 % interval.
 
+    With more than 30 speakers a protocol's small dots stand from the lowest to the highest, and
+    nothing is joined.
+
     Parameters
     ----------
     rows : DataFrame
@@ -135,29 +142,33 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
     chance : float
         What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
     """
-    table = metrics.summary(rows, ["protocol"], metric=metric)
-    rank = pd.Index(PROTOCOL_COLORS).get_indexer
-    table = table.sort_values("protocol", key=rank, kind="stable", ignore_index=True)
+    table = _ordered(_summary(rows, ["protocol"], metric))
     speakers = rows[(rows["metric"] == metric) & (rows["speaker"] != "all")]
     means = speakers.groupby(["target", "speaker", "protocol"])["value"].mean()
     values = means.unstack().reindex(columns=table["protocol"])  # (speakers, protocols)
     colors = table["protocol"].map(PROTOCOL_COLORS).fillna(GREY)
     ax = _axes(ax, max(1.1 * len(table) + 0.8, 5.5), 4.5)
-    for (target, _), scores in values.iterrows():
-        ax.plot(scores.to_numpy(), color=IDLE_COLOR, linewidth=0.8, zorder=0)
+    joined, size, places = len(values) <= 30, 28, np.zeros(len(values))
+    if not joined:
+        values, size = values.groupby("target").transform(np.sort), 6
+        places = np.linspace(-0.25, 0.1, len(values))
+    for place, ((target, _), scores) in zip(places, values.iterrows()):
+        if joined:
+            ax.plot(scores.to_numpy(), color=IDLE_COLOR, linewidth=0.8, zorder=0)
         marker = CORPUS_MARKERS.get(target, "P")
-        ax.scatter(table.index, scores, s=28, c=colors, marker=marker, alpha=0.55)
+        ax.scatter(table.index + place, scores, s=size, c=colors, marker=marker, alpha=0.55)
     ax.vlines(table.index + 0.2, table["low"], table["high"], colors, linewidth=2)
     ax.scatter(table.index + 0.2, table["mean"], c=colors, zorder=3)
     for place, mean in table["mean"].items():
         text = "not run" if np.isnan(mean) else f"{100 * mean:.1f}"
         ax.text(place + 0.3, np.nan_to_num(mean, nan=chance), text)
-    _percent(ax, chance, table["protocol"].str.replace("_", " ").str.wrap(10))
+    ax.set_xticks(table.index, table["protocol"].str.replace("_", " ").str.wrap(10))
+    _percent(ax, chance)
     ax.set_ylabel(f"{metric} [%]".replace("uar", "UAR"))
     return ax
 
 
-def plot_learning_curve(rows, variants, *, chance, label, ax=None):
+def plot_learning_curve(rows, variants, *, chance, label, legend=True, ax=None):
     """Draw UAR over variants of a task, a line a protocol: mean over test speakers, 95 % interval.
 
     Parameters
@@ -169,46 +180,67 @@ def plot_learning_curve(rows, variants, *, chance, label, ax=None):
         "": "all"}`. Rows of other variants are left out.
     label : str
         What the axis counts, "training speakers" for instance.
+    legend : bool
+        Name the protocols, right of the axes; of a row of panels the last one is enough.
     """
-    table = metrics.summary(rows[rows["variant"].isin(variants)], ["protocol", "variant"])
-    table["place"] = pd.Index(variants).get_indexer(table["variant"])
-    ax = _axes(ax, 6.5, 4.5)
-    curves = table.sort_values("place").groupby("protocol")
-    for rank, (protocol, curve) in enumerate(curves):
-        color = PROTOCOL_COLORS.get(protocol, GREY)
-        place = curve["place"] + 0.06 * rank - 0.15  # beside each other, not upon
-        ax.vlines(place, curve["low"], curve["high"], color)
-        ax.plot(place, curve["mean"], "o-", color=color, label=protocol)
-    _percent(ax, chance, list(variants.values()))
-    ax.set(xlabel=label, ylabel="UAR [%]")
-    ax.legend()
+    table = _summary(rows[rows["variant"].isin(variants)], ["protocol", "variant"])
+    ax = _curves(table, "mean", variants, label, legend, ax)
+    _percent(ax, chance)
+    ax.set_ylabel("UAR [%]")
     return ax
 
 
-def plot_transfer_matrix(differences, *, label="gain in UAR over from scratch [points]", ax=None):
+def plot_difference_curve(differences, variants, *, margin=2, label, legend=True, ax=None):
+    """Draw paired differences over variants of a task, a line a protocol, with 95 % intervals.
+
+    Shaded is what is smaller than `margin` [points]: an interval that lies in it whole tells that
+    protocol and rival are level. `differences` has columns protocol, variant, difference, low and
+    high, as of `metrics.compare`, with one rival a protocol; all else is as in
+    `plot_learning_curve`.
+    """
+    table = differences[differences["variant"].isin(variants)]
+    table = table.assign(**100 * table[["difference", "low", "high"]])
+    ax = _curves(table, "difference", variants, label, legend, ax)
+    ax.axhspan(-margin, margin, color=IDLE_COLOR, alpha=0.5, linewidth=0, zorder=0)
+    ax.axhline(0, color=GREY, linewidth=1, zorder=0)
+    ax.set_ylabel("points of UAR")
+    return ax
+
+
+def plot_transfer_matrix(
+    differences, *, label="gain in UAR over from scratch [points]", limit=None, ax=None
+):
     """Draw gains by source (rows) and target (columns), in points, with their 95 % intervals.
 
-    Single sources come first, then pools ("a&b"), then those learned in turn ("a+b").
-    `differences` has columns source, target, difference, low and high, as of `metrics.compare`.
+    Coloured and bold is what is clear of zero, white with grey text what is not. Single sources
+    come first, then pools ("a&b"), then those learned in turn ("a+b"). `differences` has columns
+    source, target, difference, low and high, as of `metrics.compare`. Colours end at `limit`
+    [points], the largest gain when not given; panels with the same limit can be compared.
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
-    text = points.apply(lambda gain: "{:+.1f}\n[{:.1f}, {:.1f}]".format(*gain), axis=1).unstack()
-    sources = sorted(text.index, key=lambda source: (source.count("+"), source.count("&")))
-    limit = points["difference"].abs().max()
-    ax = _axes(ax, 1.5 * len(text.columns) + 3, 0.8 * len(text) + 1.2)
-    ax.set_facecolor("#F4F4F4")
-    sns.heatmap(
-        points["difference"].unstack().loc[sources],
-        annot=text.loc[sources],
-        fmt="",
-        vmin=-limit,
-        vmax=limit,
-        cmap="vlag_r",
-        linewidths=1,
-        cbar_kws={"label": label},
-        ax=ax,
-    )
-    ax.tick_params(length=0, rotation=0)
+    clear = (points["low"] > 0) | (points["high"] < 0)
+    gains = points["difference"].where(clear, 0).unstack()
+    gains = gains.loc[sorted(gains.index, key=lambda name: (name.count("+"), name.count("&")))]
+    limit = limit or points["difference"].abs().max()
+    ax = _axes(ax, 1.5 * len(gains.columns) + 3, 0.8 * len(gains) + 1.2)
+    ax.set_facecolor("#EBEBEB")  # not run
+    image = ax.imshow(gains, cmap=GAINS, vmin=-limit, vmax=limit, aspect="auto")
+    for (source, target), (gain, low, high) in points.iterrows():
+        strong = "white" if abs(gain) > 0.6 * limit else "black"
+        ax.text(
+            gains.columns.get_loc(target),
+            gains.index.get_loc(source),
+            f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]",
+            color=strong if clear[source, target] else GREY,
+            weight="bold" if clear[source, target] else "normal",
+            ha="center",
+            va="center",
+        )
+    ax.set_xticks(range(len(gains.columns)), gains.columns)
+    ax.set_yticks(range(len(gains)), gains.index)
+    ax.set(xlabel="target", ylabel="source")
+    ax.tick_params(length=0)
+    ax.figure.colorbar(image, ax=ax, label=label)
     return ax
 
 
@@ -216,8 +248,36 @@ def _axes(ax, width, height):
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
-def _percent(ax, chance, names):
+def _summary(rows, by, metric="uar"):
+    """Return the summary, its intervals within the range of a score."""
+    table = metrics.summary(rows, by, metric=metric)
+    return table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
+
+
+def _ordered(table):
+    """Return the table with its protocols in the order of their colours."""
+    rank = pd.Index(PROTOCOL_COLORS).get_indexer
+    return table.sort_values("protocol", key=rank, kind="stable", ignore_index=True)
+
+
+def _curves(table, column, variants, label, legend, ax):
+    """Draw `column` over variants, a line a protocol with its intervals."""
+    ax = _axes(ax, 8, 4.5)
+    table = table.assign(place=pd.Index(variants).get_indexer(table["variant"]))
+    curves = _ordered(table.sort_values("place")).groupby("protocol", sort=False)
+    for rank, (protocol, curve) in enumerate(curves):
+        color = PROTOCOL_COLORS.get(protocol, GREY)
+        place = curve["place"] + 0.06 * (rank - (len(curves) - 1) / 2)  # beside each other
+        ax.vlines(place, curve["low"], curve["high"], color)
+        ax.plot(place, curve[column], "o-", color=color, label=protocol)
+    ax.set_xticks(range(len(variants)), variants.values())
+    ax.set_xlabel(label)
+    if legend:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.1, 1))
+    return ax
+
+
+def _percent(ax, chance):
     ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", zorder=0)
     ax.text(1, chance, "chance", color=GREY, transform=ax.get_yaxis_transform())
-    ax.set_xticks(range(len(names)), names)
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))

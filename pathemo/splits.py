@@ -11,6 +11,7 @@ from sklearn.model_selection import (
     GroupShuffleSplit,
     LeaveOneGroupOut,
     PredefinedSplit,
+    StratifiedGroupKFold,
     StratifiedKFold,
 )
 from sklearn.preprocessing import StandardScaler
@@ -97,6 +98,53 @@ def speakers_shared(index, n_folds=10, seed=0):
     nothing else."""
     sides = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(index, index["emotion"])
     return [Fold(str(number), *pair) for number, pair in enumerate(sides, start=1)]
+
+
+def speaker_and_sentence_disjoint(index, folds=None, *, n_groups=5, seed=0):
+    """Return folds whose test speakers and test sentences are both unknown in training.
+
+    Each of `folds` (when not given, those of `folds_for`) is crossed with groups of sentences, the
+    column `statement`, at most `n_groups`: a fold of the result tests what the fold's test speakers
+    say of one group, and its training clips say none of it. Every clip is tested once; a name is
+    there once a group, so that a speaker's clips can be scored together. In corpora whose sentences
+    belong to an emotion (SAVEE, eNTERFACE'05), words give it away where test sentences were heard.
+
+    >>> index = pd.DataFrame({"speaker": list("aabb"), "statement": list("xyxy")})
+    >>> folds = leave_one_speaker_out(index)
+    >>> parted = speaker_and_sentence_disjoint(index.assign(emotion="joy"), folds)
+    >>> sorted((fold.train.tolist(), fold.test.tolist()) for fold in parted)
+    [([0], [3]), ([1], [2]), ([2], [1]), ([3], [0])]
+    """
+    statement = index["statement"].to_numpy(str)
+    n_groups = min(n_groups, len(np.unique(statement)))
+    dealt = StratifiedGroupKFold(n_groups, shuffle=True, random_state=seed)
+    parted = []
+    for _, group in dealt.split(index, index["emotion"], statement):
+        heard = np.isin(statement, statement[group])
+        for fold in folds or folds_for(index):
+            train, test = fold.train[~heard[fold.train]], fold.test[heard[fold.test]]
+            parted += [Fold(fold.name, train, test)] if len(test) else []
+    for fold in parted:
+        both = np.intersect1d(statement[fold.train], statement[fold.test])
+        assert not len(both), f"fold {fold.name!r} has sentences {both.tolist()} on both sides"
+    assert_speaker_disjoint(parted, index)
+    return parted
+
+
+def as_many_clips(index, folds, wholes, *, seed=0):
+    """Return the control of folds with fewer training clips: as many, drawn from all there are.
+
+    A fold tests what it tested, and learns from as many clips of each speaker and emotion, drawn
+    from the fold of the same name among `wholes`: fewer clips cost points by themselves."""
+    train, rng = {fold.name: fold.train for fold in wholes}, np.random.default_rng(seed)
+    kind = index.groupby(["speaker", "emotion"]).ngroup()
+    control = []
+    for fold in folds:
+        shuffled = kind.iloc[rng.permutation(train[fold.name])]
+        most = shuffled.map(kind.iloc[fold.train].value_counts()).fillna(0)
+        drawn = shuffled[shuffled.groupby(shuffled).cumcount() < most].index
+        control.append(fold._replace(train=np.sort(index.index.get_indexer(drawn))))
+    return control
 
 
 def development_split(speaker, train, *, share=0.25, seed):

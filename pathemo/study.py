@@ -8,7 +8,7 @@ import os
 import pickle
 import socket
 import warnings
-from itertools import permutations
+from itertools import permutations, product
 from typing import NamedTuple
 
 import joblib
@@ -181,67 +181,47 @@ def _run(code, n_threads, path, protocol, settings, target, *sources):
     return path, pickle.dumps(outcome)
 
 
-def choose(jobs, *, sizes=({},), searches=({},), n_jobs=1):
-    """Return the jobs with the settings that the other corpora choose for them, and what was tried.
+def choose(jobs, sizes, *, n_jobs=1):
+    """Return the jobs with the size that the other corpora choose for them, and what was tried.
 
-    No clip of a target has a part in the choice of its settings. Each other corpus is learned and
-    tested on its own folds, from what corpora are left as one pooled source, with the first three
-    seeds. That candidate is taken which has the highest UAR: the mean over those corpora of the
-    mean over their speakers; the first, where no other corpora are here to choose.
+    No clip of a target has a part in the choice of its settings. `from_scratch` learns each other
+    corpus and is tested on its own folds, with the first three seeds. That candidate is taken which
+    has the highest UAR: the mean over those corpora of the mean over their speakers; the first,
+    where no other corpora are here to choose. All protocols have it, so the same active size.
 
     Parameters
     ----------
     jobs : list of Job
     sizes : sequence of dict
-        Candidates, whole settings each. `from_scratch` decides once for all protocols of a target,
-        so that these have the same active size.
-    searches : sequence of dict
-        Candidates for protocols whose paths evolve, with the size that was chosen.
+        Candidates, whole settings each.
 
     Returns
     -------
     jobs : list of Job
     trials : DataFrame
-        Columns protocol, target, inputs, candidate (text), development (UAR), chosen (bool).
+        Columns target, inputs, candidate (text), development (UAR), chosen (bool).
     """
     jobs = [Job(*job) for job in jobs]
-    others = {(t.name, t.inputs): t for job in jobs for t in (job.target, *job.sources) if t.folds}
-    alone = [Job(transfer.from_scratch, job.target, (), job.settings) for job in jobs]
-    chosen, of_sizes = _best(alone, sizes, others, n_jobs)
-    jobs = [job._replace(settings=job.settings | size) for job, size in zip(jobs, chosen)]
-    evolving = [place for place, job in enumerate(jobs) if job.name.startswith("pathnet")]
-    chosen, of_searches = _best([jobs[place] for place in evolving], searches, others, n_jobs)
-    for place, search in zip(evolving, chosen):
-        jobs[place] = jobs[place]._replace(settings=jobs[place].settings | search)
-    return jobs, pd.concat([of_sizes, of_searches], ignore_index=True)
-
-
-def _best(jobs, candidates, corpora, n_jobs):
-    """Return the candidate that the other corpora choose for each job, and what was tried."""
-    keys = [(job.name, job.target.name, job.target.inputs) for job in jobs]
-    trials, numbers = [], []
-    for key, job in dict(zip(keys, jobs)).items() if len(candidates) > 1 else ():
-        _, name, inputs = key
+    tasks = [task for job in jobs for task in (job.target, *job.sources)]
+    corpora = {(t.name, t.inputs): t for t in tasks if t.folds and not t.group.any()}  # no pools
+    trials, keys = [], []
+    for (name, inputs), job in {(j.target.name, j.target.inputs): j for j in jobs}.items():
         others = [task for (n, i), task in corpora.items() if i == inputs and n != name]
-        others = [] if job.target.absent else others
-        for number, candidate in enumerate(candidates):
-            settings = job.settings | candidate | {"seeds": job.settings["seeds"][:CHOICE_SEEDS]}
-            for task in others:
-                left = [other for other in others if other is not task] if job.sources else []
-                if left or not job.sources:
-                    source = (transfer.pooled(left),) if left else ()
-                    trials.append(Job(job.protocol, task, source, settings))
-                    numbers.append((*key, number))
+        for (number, size), task in product(enumerate(sizes), others if len(sizes) > 1 else ()):
+            settings = job.settings | size | {"seeds": job.settings["seeds"][:CHOICE_SEEDS]}
+            trials.append(Job(transfer.from_scratch, task, (), settings))
+            keys.append((name, inputs, number))
     uar = [_mean_uar(outcome.rows) for outcome in run(trials, n_jobs=n_jobs)]
-    columns = ["protocol", "target", "inputs", "number"]
-    table = pd.DataFrame(numbers, columns=columns).assign(development=np.array(uar, float))
+    columns = ["target", "inputs", "number"]
+    table = pd.DataFrame(keys, columns=columns).assign(development=np.array(uar, float))
     table = table.groupby(columns, sort=False, as_index=False)["development"].mean()
-    best = table.loc[table.groupby(columns[:3], sort=False)["development"].idxmax()]
-    chosen = {tuple(row[:3]): candidates[row[3]] for row in best[columns].to_numpy()}
-    texts = [", ".join(f"{k}={v}" for k, v in candidate.items()) for candidate in candidates]
-    table["candidate"] = [texts[number] for number in table["number"]]
+    best = table.loc[table.groupby(columns[:2], sort=False)["development"].idxmax()]
+    chosen = {(name, inputs): sizes[n] for name, inputs, n in best[columns].to_numpy()}
+    texts = [", ".join(f"{k}={v}" for k, v in size.items()) for size in sizes]
+    table["candidate"] = [texts[number] for number in table.pop("number")]
     table["chosen"] = table.index.isin(best.index)
-    return [chosen.get(key, candidates[0]) for key in keys], table.drop(columns="number")
+    of_job = [chosen.get((job.target.name, job.target.inputs), sizes[0]) for job in jobs]
+    return [j._replace(settings=j.settings | size) for j, size in zip(jobs, of_job)], table
 
 
 def _mean_uar(rows):

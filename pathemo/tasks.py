@@ -32,10 +32,14 @@ class Task:
     variant: str = ""
     draw: int = 0
     clip: np.ndarray | None = None  # (n_rows,) int, the clip of each row; None: row i is of clip i
+    group: np.ndarray | None = None  # (n_rows,) int, the corpus of each row; None: all of one
+    statement: np.ndarray | None = None  # (n,) str, what is said, where it is known
 
     def __post_init__(self):
         if self.clip is None:
             object.__setattr__(self, "clip", np.arange(len(self.features)))
+        if self.group is None:
+            object.__setattr__(self, "group", np.zeros(len(self.features), int))
 
     @property
     def absent(self):
@@ -107,6 +111,7 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
         modality,
         inputs,
         clip=clip,
+        statement=index["statement"].to_numpy(str) if "statement" in index else None,
     )
 
 
@@ -168,23 +173,30 @@ def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
             parts = [task(name, index, x, clip=clip, **kind) for x, clip in copies]
             features = np.concatenate([part.features for part in parts])
             clip = np.concatenate([part.clip for part in parts])
-            tasks[name, i] = replace(parts[0], features=features, clip=clip)
+            tasks[name, i] = replace(parts[0], features=features, clip=clip, group=None)
     return tasks
 
 
-def groups(name, index, features, n_groups, *, clip=None, **options):
-    """Return tasks of disjoint groups of a corpus's speakers, each with folds of its own.
+def groups(task, index, n_groups):
+    """Return tasks of disjoint groups of a task's speakers, each with folds of its own.
 
-    Speakers are dealt as in `splits.speaker_folds`; the other parameters are those of `task`. The
-    `draw` of a task is the number of its group, from 1."""
-    clip = np.arange(len(index)) if clip is None else clip
+    Speakers are dealt as in `splits.speaker_folds`; `index` has a row a clip of the task. The
+    `draw` of a group is its number, from 1."""
+    if len(index) != len(task.emotion):
+        raise ValueError(f"task {task.name}: {len(task.emotion)} clips, its index {len(index)}")
     tasks = []
     for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed=0), start=1):
-        rows = np.isin(clip, part)
-        index_of_part = index.iloc[part].reset_index(drop=True)
-        clip_of_part = np.searchsorted(part, clip[rows])
-        group = task(name, index_of_part, features[rows], clip=clip_of_part, **options)
-        tasks.append(replace(group, variant=f"groups={n_groups}", draw=number))
+        rows = task.rows(part)
+        group = dict(
+            features=task.features[rows],
+            emotion=task.emotion[part],
+            speaker=task.speaker[part],
+            folds=tuple(splits.folds_for(index.iloc[part].reset_index(drop=True))),
+            clip=np.searchsorted(part, task.clip[rows]),
+            group=None,
+            statement=None,
+        )
+        tasks.append(replace(task, variant=f"groups={n_groups}", draw=number, **group))
     return tasks
 
 
@@ -199,34 +211,42 @@ def with_few_speakers(task, n_speakers, *, draw=0):
     return replace(task, folds=tuple(folds), variant=f"training_speakers={n_speakers}", draw=draw)
 
 
-def with_emotions(task, emotions):
-    """Return the task with the clips of these emotions alone, variant "shared_emotions"."""
-    clips = np.flatnonzero(np.isin(task.emotion, emotions))
-    rows, folds = task.rows(clips), []
-    for fold in task.folds:
-        train, test = (np.searchsorted(clips, np.intersect1d(side, clips)) for side in fold[1:])
-        folds += [fold._replace(train=train, test=test)] if len(test) else []
-    return replace(
-        task,
-        features=task.features[rows],
-        emotion=task.emotion[clips],
-        speaker=task.speaker[clips],
-        folds=tuple(folds),
-        variant="shared_emotions",
-        clip=np.searchsorted(clips, task.clip[rows]),
-    )
+def with_folds(task, folds, variant):
+    """Return the task on other folds, of that variant."""
+    return replace(task, folds=tuple(folds), variant=variant)
+
+
+def with_sentences_parted(task, *, n_groups=5):
+    """Return the task twice: tested on sentences that are unheard in training, and its control.
+
+    Variants `sentences_disjoint` and `sentences_shared`, see `splits.speaker_and_sentence_disjoint`
+    and `splits.as_many_clips`."""
+    index = pd.DataFrame({name: getattr(task, name) for name in ("speaker", "emotion")})
+    index["statement"] = task.statement
+    folds = splits.speaker_and_sentence_disjoint(index, task.folds, n_groups=n_groups)
+    control = splits.as_many_clips(index, folds, task.folds)
+    parted = with_folds(task, folds, "sentences_disjoint")
+    return parted, with_folds(task, control, "sentences_shared")
 
 
 def pooled(tasks):
-    """Return one source made of several: all their clips, over all emotions that any has."""
-    offsets = np.cumsum([0, *(len(task.emotion) for task in tasks)])
+    """Return one task made of several: all their clips, over all emotions that any has.
+
+    Each stays a group of its own, scaled by itself. Its clips come in the order of `tasks`; it has
+    the folds of the first, with all clips of the others in training."""
+    sizes = [len(task.emotion) for task in tasks]
+    offsets, n_groups = np.cumsum([0, *sizes]), np.cumsum([0, *(max(t.group) + 1 for t in tasks)])
+    others = np.arange(sizes[0], offsets[-1])
+    folds = [fold._replace(train=np.append(fold.train, others)) for fold in tasks[0].folds]
     return replace(
         tasks[0],
         name="&".join(task.name for task in tasks),
         features=np.concatenate([task.features for task in tasks]),
         emotion=np.concatenate([task.emotion for task in tasks]),
         speaker=np.concatenate([[f"{t.name} {speaker}" for speaker in t.speaker] for t in tasks]),
-        folds=(),
+        folds=tuple(folds),
         version="&".join(task.version for task in tasks),
         clip=np.concatenate([task.clip + offset for task, offset in zip(tasks, offsets)]),
+        group=np.concatenate([task.group + offset for task, offset in zip(tasks, n_groups)]),
+        statement=None,
     )

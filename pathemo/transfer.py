@@ -6,17 +6,20 @@ result rows. Each seed and fold is one replica of a stacked PathNet. Source task
 seed, from the whole source corpus; the target is learned once a fold, from the fold's training
 speakers alone.
 
+`joint` learns all at once, `sequence` tests each task's test speakers after every task.
+
 Settings of all protocols, as keyword arguments:
 
 seeds : sequence of int
 steps : int
     Budget: gradient steps on each task, 1000 when not given.
 n_layers, n_modules, n_active, width : int
-    Of `PathNet`. A protocol that does not evolve has one path of `n_active` modules a layer.
+    Of `PathNet`, to which each task that was learned before adds `n_active` modules a layer, so
+    that as many as ever are free. A protocol that does not evolve has one path of `n_active`.
 population_size, minibatches : int
     Of `evolve`; minibatches are 25 when not given.
 final_share : float
-    Share of the budget that trains the best path on after its evolution, 0 when not given.
+    Share of the budget that trains the best path on after its evolution, 0 when not given. Ours.
 frozen_path : {"free", "forced"}
     What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
     evolution; "forced" keeps the latest active beside the N modules that evolve.
@@ -32,21 +35,41 @@ others
 
 Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al. 2017 for PathNet.
 """
-# ruff: noqa: F401, F811
+# ruff: noqa: F401, F402, F811
 
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.utils.class_weight import compute_sample_weight
 
 from . import metrics
 from .engine import COUNT, SHARE, Examples, PathNet, check, evolve
-from .tasks import Task, corpus_tasks, groups, pooled, task, with_emotions, with_few_speakers
+from .tasks import (
+    Task,
+    corpus_tasks,
+    groups,
+    pooled,
+    task,
+    with_few_speakers,
+    with_folds,
+    with_sentences_parted,
+)
 
 LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
 LIMITS |= {"final_share": SHARE, "steps": COUNT}
 SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
+SHARED = {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
+IN_SEQUENCE = {
+    "fine_tune": dict(evolving=False),
+    "fine_tune_shared": dict(evolving=False, head="shared"),
+    "rehearsal": dict(evolving=False),
+    "joint": dict(evolving=False),
+    "pathnet": dict(),
+    "pathnet_final": dict(final_share=0.5),
+    "pathnet_shared": dict(final_share=0.5) | SHARED,
+}
 
 
 class Outcome(NamedTuple):
@@ -57,7 +80,6 @@ class Outcome(NamedTuple):
     paths: np.ndarray | None = None  # (n_seeds, n_folds, L, N) the target's
     frozen: np.ndarray | None = None  # (n_seeds, n_folds, L, M) the modules that the sources froze
     history: pd.DataFrame | None = None  # of the target's evolution, see `pathemo.engine.Evolution`
-    memory: pd.DataFrame | None = None  # result rows on sources, before and after the target
 
     def frozen_share(self):
         """Return which share of the target's paths is on frozen modules, and that of chance."""
@@ -83,15 +105,28 @@ def from_scratch_long(target, sources, *, steps=1000, **settings):
 
 
 def zero_shot(target, sources, **settings):
-    """Return the outcome of one path trained on the sources alone, on the emotions that the target
-    shares.
+    """Return the outcome of one path trained on the sources alone.
 
-    The target trains nothing. Its training clips of those emotions give the scale of the features.
+    The target trains nothing, its training clips give the scale of the features. An emotion that
+    no source has is never recognised.
     """
-    _assert_shared_emotions(target, sources)
-    known = np.concatenate([source.emotions for source in sources])
-    target, options = with_emotions(target, known), dict(evolving=False, target_learns="nothing")
-    return _learn_all("zero_shot", target, sources, settings | {"head": "shared"}, **options)
+    settings["head"] = "shared"
+    options = dict(evolving=False, target_learns="nothing")
+    return _learn_all("zero_shot", target, sources, settings, **options)
+
+
+def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, **settings):
+    """Return the outcome of one path trained on the target and all sources together.
+
+    One head has the emotions of all, of which the target's compete when it is tested. Each corpus
+    is scaled by itself, each of its emotions drawn equally often, for the budget of all tasks."""
+    _assert_learnable(target, sources, seeds)
+    whole, budget = pooled([target, *sources]), steps * (1 + len(sources))
+    settings |= dict(seeds=seeds, steps=budget)
+    posteriors = _learn_all("joint", whole, (), settings, evolving=False).posteriors
+    posteriors = posteriors[:, : len(target.emotion), np.isin(whole.emotions, target.emotions)]
+    source = "+".join(source.name for source in sources)
+    return Outcome(score(target, posteriors, seeds, protocol="joint", source=source), posteriors)
 
 
 def fine_tune(target, sources, **settings):
@@ -120,12 +155,17 @@ def pathnet(target, sources=(), **settings):
     return _learn_all("pathnet" if sources else "pathnet_scratch", target, sources, settings)
 
 
+def pathnet_final(target, sources=(), **settings):
+    """Return the outcome of `pathnet` whose best path is trained on, for half of the budget."""
+    return _learn_all("pathnet_final", target, sources, {"final_share": 0.5} | settings)
+
+
 def pathnet_shared(target, sources, **settings):
-    """Return the outcome of `pathnet` that starts the target as what the sources taught.
+    """Return the outcome of `pathnet_final` that starts the target as what the sources taught.
 
     Ours: the frozen path stays active beside the modules that evolve, heads start with what the
     sources know of the same emotions, and fresh modules are nearly silent at first."""
-    settings |= {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
+    settings = {"final_share": 0.5} | settings | SHARED
     return _learn_all("pathnet_shared", target, sources, settings)
 
 
@@ -133,42 +173,140 @@ def baseline(target, sources=(), *, model, protocol):
     """Return the outcome of a scikit-learn classifier on the target's folds; a row's posteriors are
     0 or 1.
 
-    `model` is cloned for each fold; `protocol` is the name that its result rows carry.
+    `model` is cloned for each fold; `protocol` is the name that its result rows carry. With sources
+    it learns all their clips as well, as in `joint`; then it is a pipeline with posteriors, whose
+    last step takes `sample_weight`.
     """
-    features, labels = target.features.reshape(len(target.features), -1), target.labels()
-    posteriors = np.full((1, len(target.emotion), len(target.emotions)), np.nan)
-    for fold in target.folds:
-        train, test = target.rows(fold.train), target.rows(fold.test)
-        predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
-        certain = np.eye(len(target.emotions))[predicted]
-        posteriors[0, fold.test] = target.of_clips(certain, fold.test)
-    return Outcome(score(target, posteriors, (0,), protocol=protocol), posteriors)
+    whole = pooled([target, *sources]) if sources else target
+    features, labels = whole.features.reshape(len(whole.features), -1), whole.labels()
+    mine = np.flatnonzero(np.isin(whole.emotions, target.emotions))
+    posteriors = np.full((1, len(target.emotion), len(mine)), np.nan)
+    for fold in whole.folds:
+        train, test = whole.rows(fold.train), whole.rows(fold.test)
+        if sources:
+            examples = Examples(features, labels, [train], group=whole.group)
+            x, weights = examples.table.numpy(), f"{model.steps[-1][0]}__sample_weight"
+            alike = {weights: compute_sample_weight("balanced", examples.strata[train])}
+            fitted = clone(model).fit(x[train], labels[train], **alike)
+            known = np.flatnonzero(np.isin(fitted.classes_, mine))  # training may lack an emotion
+            predicted = fitted.classes_[known][fitted.predict_proba(x[test])[:, known].argmax(1)]
+        else:
+            predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
+        certain = (predicted[:, None] == mine).astype(float)
+        posteriors[0, fold.test] = whole.of_clips(certain, fold.test)
+    source = "+".join(source.name for source in sources)
+    return Outcome(score(target, posteriors, (0,), protocol=protocol, source=source), posteriors)
+
+
+def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, **settings):
+    """Return the outcome of learning the sources and then the target, each tested all along.
+
+    In each fold its test speakers, of all tasks, are held out throughout. The `target` of a result
+    row is the task tested, its `source` all tasks learned so far: a task is tested before it is
+    learned, with a head that may start with what others know, when it was learned, and after each
+    later one. From these rows follow average accuracy, backward and forward transfer.
+
+    Parameters
+    ----------
+    target, sources : Task, sequence of Task
+        The last task, and those before it; all have equally many folds.
+    protocol : str
+        One of `IN_SEQUENCE`. "joint" learns all at once, for the budget of all; "rehearsal" has one
+        path, and one head, that learn each task beside clips kept of those before.
+    kept : int
+        Clips of each emotion of a task that rehearsal keeps.
+
+    Source: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017,
+    section 2; Fernando et al. 2017.
+    """
+    check({"protocol": IN_SEQUENCE}, protocol=protocol)
+    order, names = [*sources, target], [task.name for task in (*sources, target)]
+    for task in order:
+        _assert_learnable(task, order, seeds)
+        if len(task.folds) != len(target.folds):
+            raise ValueError(f"{names} have {[len(task.folds) for task in order]} folds each")
+    numbers = range(len(target.folds))
+    streams = [_stream(seed, "sequence", str(number)) for seed in seeds for number in numbers]
+    settings = IN_SEQUENCE[protocol] | settings | {"n_tasks": len(order)}
+    settings["steps"] = steps * len(order) if protocol == "joint" else steps
+    learner, rows = _Learner(target, streams, **settings), []
+    if protocol in ("joint", "rehearsal"):
+        kept = kept if protocol == "rehearsal" else None
+        stages = _with_one_head(learner, order, len(seeds), kept)
+    else:
+        stages = _with_own_heads(learner, order, len(seeds))
+    for n_learned, task, parts in stages:
+        key = dict(protocol=protocol, source="+".join(names[:n_learned]))
+        rows.append(score(task, _by_clip(task, parts, len(seeds)), seeds, **key))
+    return Outcome(pd.concat(rows, ignore_index=True))
+
+
+def _with_own_heads(learner, order, n_seeds):
+    """Learn tasks in turn; yield how many are learned, a task, and posteriors of its test clips."""
+    tests = [[fold.test for fold in task.folds] * n_seeds for task in order]
+    for place, task in enumerate(order):
+        learner.begin(task, [fold.train for fold in task.folds] * n_seeds)
+        yield place, task, learner.posteriors(place, tests[place])
+        learner.learn()
+        for earlier in range(place + 1):
+            yield place + 1, order[earlier], learner.posteriors(earlier, tests[earlier])
+        learner.freeze()
+
+
+def _with_one_head(learner, order, n_seeds, kept):
+    """Do the same with a head for all, beside clips kept of each emotion, or all at once (None)."""
+    whole, offsets = pooled(order), np.cumsum([0, *(len(task.emotion) for task in order)])
+    trained = [[f.train + n for f in task.folds] * n_seeds for task, n in zip(order, offsets)]
+    tests = [[f.test + n for f in task.folds] * n_seeds for task, n in zip(order, offsets)]
+    of_task = [np.isin(whole.emotions, task.emotions) for task in order]
+    learner.begin(whole, [np.concatenate(clips) for clips in zip(*trained)])
+    for place, task in enumerate(order):
+        if kept is None and task is not order[-1]:
+            continue
+        if kept is not None:
+            yield place, task, [p[:, of_task[place]] for p in learner.posteriors(0, tests[place])]
+            old = [[_some(whole.emotion, clips, kept) for clips in t] for t in trained[:place]]
+            learner.learn_from([np.concatenate(clips) for clips in zip(trained[place], *old)])
+        learner.learn()
+        for earlier in range(place + 1):
+            parts = learner.posteriors(0, tests[earlier])
+            yield place + 1, order[earlier], [p[:, of_task[earlier]] for p in parts]
+
+
+def _some(emotion, clips, n):
+    """Return at most n clips of each emotion, in an order that depends on the clips alone."""
+    drawn = pd.Series(np.random.default_rng(clips).permutation(clips))
+    return drawn[drawn.groupby(emotion[drawn]).cumcount() < n].to_numpy()
 
 
 class _Learner:
-    """A PathNet of stacked replicas that learns one task after the other."""
+    """A PathNet of stacked replicas that learns one task after the other, shaped for `target`."""
 
     def __init__(
         self,
-        inputs,
+        target,
         seeds,
         *,
-        evolving,
+        n_tasks=1,
+        evolving=True,
         steps=1000,
         minibatches=25,
         population_size=4,
         final_share=0.0,
         frozen_path="free",
         head="new",
+        fresh=1.0,
         **training,
     ):
         check(LIMITS, frozen_path=frozen_path, head=head, final_share=final_share, steps=steps)
         check(minibatches=minibatches)
         shape = {name: training.pop(name) for name in SHAPE if name in training}
-        if not evolving:
-            shape["n_modules"] = shape.setdefault("n_active", 3)
-        self.net = PathNet(inputs, seeds=seeds, **shape)
-        self.evolving, self.training, self.steps = evolving, training, steps
+        n_active = shape.setdefault("n_active", 3)
+        more = n_active * (n_tasks - 1)
+        shape["n_modules"] = shape.get("n_modules", 10) + more if evolving else n_active
+        of_row = target.features.shape[1:]
+        self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=seeds, **shape)
+        self.evolving, self.training, self.steps, self.fresh = evolving, training, steps, fresh
         self.final_steps = round(final_share * steps)
         self.tournaments = dict(minibatches=minibatches, population_size=population_size)
         self.tournaments["generations"], rest = divmod(steps - self.final_steps, 2 * minibatches)
@@ -177,105 +315,110 @@ class _Learner:
                 f"steps = {steps - self.final_steps} is not a multiple of 2 * minibatches = "
                 f"{2 * minibatches}, so the budget would differ from that of the other protocols"
             )
-        self.forced = frozen_path == "forced"
-        self.shared_head = head == "shared"
-        self.tasks, self.frozen_path, self.examples = {}, None, None
+        self.forced, self.shared_head = frozen_path == "forced", head == "shared"
+        self.path = np.tile(np.arange(n_active), (len(seeds), self.net.n_layers, 1))
+        self.tasks, self.heads, self.examples, self.paths = [], [], [], []
 
-    def learn(self, task, clips, what="all"):
-        """Spend the budget on each replica's clips; return its path (R, L, N), and the history.
+    def begin(self, task, clips):
+        """Give a task a head, and each replica its clips to learn from."""
+        net, head = self.net, f"{task.name} {len(self.tasks)}"  # one name may be there twice
+        net.add_head(head, len(task.emotions))
+        for known, earlier in zip(self.tasks, self.heads) if self.shared_head else ():
+            _, mine, theirs = np.intersect1d(task.emotions, known.emotions, return_indices=True)
+            net.heads[head][:, mine] = net.heads[earlier][:, theirs]
+        rows, labels = [task.rows(of_replica) for of_replica in clips], task.labels()
+        examples = Examples(task.features, labels, rows, group=task.group, device=net.device)
+        new = [(self.tasks, task), (self.heads, head), (self.examples, examples)]
+        for things, thing in [*new, (self.paths, self.path)]:
+            things.append(thing)
+
+    def learn_from(self, clips):
+        """Let each replica learn the latest task from these clips; the scale stays."""
+        self.examples[-1].rows = [self.tasks[-1].rows(of_replica) for of_replica in clips]
+
+    def learn(self, what="all"):
+        """Spend the budget on the latest task; return the history of its evolution.
 
         What is learned is "all" of the path and the head, the "head", or "nothing".
         """
-        net, head = self.net, f"{task.name} {len(self.tasks)}"  # one name may be there twice
-        net.add_head(head, len(task.emotions))
-        for earlier, learned in self.tasks.items() if self.shared_head else ():
-            _, mine, theirs = np.intersect1d(task.emotions, learned.emotions, return_indices=True)
-            net.heads[head][:, mine] = net.heads[earlier][:, theirs]
-        self.tasks[head] = task
-        rows = [task.rows(clips_of_replica) for clips_of_replica in clips]
-        self.examples = examples = Examples(task.features, task.labels(), rows, device=net.device)
-        if not self.evolving:
-            paths = np.tile(np.arange(net.n_active), (net.n_replicas, net.n_layers, 1))
-            if what != "nothing":
-                n_fixed = net.n_active if what == "head" else 0
-                net.train(head, paths, examples, steps=self.steps, n_fixed=n_fixed, **self.training)
-            return paths, None
-        forced = self.frozen_path if self.forced else None
-        evolution = evolve(net, head, examples, forced=forced, **self.tournaments, **self.training)
-        if self.final_steps:
-            n_fixed = evolution.best.shape[2] - net.n_active
-            options = dict(steps=self.final_steps, n_fixed=n_fixed)
-            net.train(head, evolution.best, examples, **options, **self.training)
-        return evolution.best, evolution.history
-
-    def freeze(self, paths, fresh):
-        """Freeze a path after a source, if paths evolve, and draw the rest anew."""
+        net, head, examples = self.net, self.heads[-1], self.examples[-1]
+        steps, history = 0 if what == "nothing" else self.steps, None
+        n_fixed = net.n_active if what == "head" else 0
         if self.evolving:
-            self.net.freeze(paths)
-            self.net.reinitialise(scale=fresh)
-            self.frozen_path = paths
+            forced = self.path if self.forced and len(self.tasks) > 1 else None
+            found = evolve(net, head, examples, forced=forced, **self.tournaments, **self.training)
+            self.path, history, steps = found.best, found.history, self.final_steps
+            n_fixed = self.path.shape[2] - net.n_active
+        if steps:
+            options = dict(steps=steps, n_fixed=n_fixed)
+            net.train(head, self.path, examples, **options, **self.training)
+        self.paths[-1] = self.path
+        return history
+
+    def freeze(self):
+        """Freeze the path of the latest task, if paths evolve, and draw the rest anew."""
+        if self.evolving:
+            self.net.freeze(self.path)
+            self.net.reinitialise(scale=self.fresh)
 
     def repeat(self, seeds, copies):
-        """Go on with so many copies of each replica."""
-        self.net = self.net.repeat(seeds)
-        if self.frozen_path is not None:
-            self.frozen_path = self.frozen_path.repeat(copies, axis=0)
+        """Go on with so many copies of each replica, for a task whose replicas are more."""
+        self.net, self.path = self.net.repeat(seeds), self.path.repeat(copies, axis=0)
 
-    def recognise(self, head, paths):
-        """Return the emotion (R, n) that each replica recognises in each clip of a source."""
-        task, everything = self.tasks[head], np.arange(len(self.tasks[head].emotion))
-        rows = [task.rows(everything)] * self.net.n_replicas
-        examples = Examples(task.features, task.labels(), rows, device=self.net.device)
-        posteriors = self.net.predict(head, paths, examples)
-        numbers = np.stack([task.of_clips(p, everything).argmax(1) for p in posteriors])
-        return task.emotions[numbers]
+    def posteriors(self, place, clips):
+        """Return each replica's posteriors (n_clips, K) of its clips of the task at a place."""
+        task, head, path, examples = (
+            things[place] for things in (self.tasks, self.heads, self.paths, self.examples)
+        )
+        rows = [task.rows(of_replica) for of_replica in clips]
+        parts = self.net.predict(head, path, examples, rows)
+        return [task.of_clips(part, mine) for part, mine in zip(parts, clips, strict=True)]
 
 
 def _learn_all(protocol, target, sources, settings, *, evolving=True, target_learns="all"):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
-    settings = dict(seeds=(0, 1, 2), fresh=1.0) | settings
-    seeds, fresh, n_folds = settings.pop("seeds"), settings.pop("fresh"), len(target.folds)
+    settings = {"seeds": (0, 1, 2)} | settings
+    seeds, folds = settings.pop("seeds"), target.folds
     _assert_learnable(target, sources, seeds)
-    if settings.get("head") == "shared":
-        _assert_shared_emotions(target, sources)
-    inputs = target.features.shape[1:] if target.features.ndim > 2 else target.features.shape[1]
-    streams = [_stream(seed, "source") for seed in seeds]
-    learner = _Learner(inputs, streams, evolving=evolving, **settings)
-    before = []
+    known = np.unique([emotion for source in sources for emotion in source.emotions])
+    unknown = ~np.isin(target.emotions, known)
+    if settings.get("head") == "shared" and unknown.all():
+        raise ValueError(
+            f"target {target.name} has the emotions {target.emotions.tolist()}, its sources have "
+            f"{known.tolist()}, and none is shared: call the same emotion by the same word"
+        )
+    streams, n_tasks = [_stream(seed, "source") for seed in seeds], 1 + len(sources)
+    learner = _Learner(target, streams, n_tasks=n_tasks, evolving=evolving, **settings)
     for source in sources:
-        paths, _ = learner.learn(source, [np.arange(len(source.emotion))] * len(seeds))
-        head = list(learner.tasks)[-1]
-        before.append((head, paths, learner.recognise(head, paths)))
-        learner.freeze(paths, fresh)
-    folds = [fold for _ in seeds for fold in target.folds]
-    streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in target.folds]
-    learner.repeat(streams, n_folds)
+        learner.begin(source, [np.arange(len(source.emotion))] * len(seeds))
+        learner.learn()
+        learner.freeze()
+    streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in folds]
+    learner.repeat(streams, len(folds))
     frozen = learner.net.frozen.cpu().numpy()
-    paths, history = learner.learn(target, [fold.train for fold in folds], target_learns)
-    rows = [target.rows(fold.test) for fold in folds]
-    posteriors_of_rows = learner.net.predict(list(learner.tasks)[-1], paths, learner.examples, rows)
-    posteriors = np.full((len(seeds), len(target.emotion), len(target.emotions)), np.nan)
-    for replica, (posterior, fold) in enumerate(zip(posteriors_of_rows, folds, strict=True)):
-        posteriors[replica // n_folds, fold.test] = target.of_clips(posterior, fold.test)
-    names, memory = [source.name for source in sources], []
-    source = "+".join(names)
-    for head, path, recognised in before:
-        after = learner.recognise(head, path.repeat(n_folds, axis=0))
-        for variant, emotions in (("before_target", recognised), ("after_target", after)):
-            task = learner.tasks[head]
-            key = target.key() | dict(protocol=protocol, source=source, variant=variant)
-            key["fold"] = task.name if names.count(task.name) == 1 else head
-            key["seed"] = np.repeat(seeds, emotions.size // len(seeds))
-            truth = np.tile(task.emotion, len(emotions))
-            memory.append(metrics.score_rows(truth, emotions.ravel(), "all", **key))
+    learner.begin(target, [fold.train for fold in folds] * len(seeds))
+    history = learner.learn(target_learns)
+    parts = learner.posteriors(-1, [fold.test for fold in folds] * len(seeds))
+    posteriors = _by_clip(target, parts, len(seeds))
+    if target_learns == "nothing":
+        posteriors[:, :, unknown] = 0
+    source = "+".join(source.name for source in sources)
     return Outcome(
         score(target, posteriors, seeds, protocol=protocol, source=source),
         posteriors,
-        paths.reshape(len(seeds), n_folds, *paths.shape[1:]),
-        frozen.reshape(len(seeds), n_folds, *frozen.shape[1:]),
+        learner.path.reshape(len(seeds), len(folds), *learner.path.shape[1:]),
+        frozen.reshape(len(seeds), len(folds), *frozen.shape[1:]),
         history,
-        pd.concat(memory, ignore_index=True) if memory else None,
     )
+
+
+def _by_clip(task, parts, n_seeds):
+    """Return posteriors (n_seeds, n, K) of each clip as a test clip, from those of replicas."""
+    posteriors = np.full((n_seeds, len(task.emotion), len(task.emotions)), np.nan)
+    for replica, part in enumerate(parts):
+        seed, fold = divmod(replica, len(task.folds))
+        posteriors[seed, task.folds[fold].test] = part
+    return posteriors
 
 
 def _assert_learnable(target, sources, seeds):
@@ -294,16 +437,6 @@ def _assert_learnable(target, sources, seeds):
                 f"a row of source {source.name} has shape {source.features.shape[1:]}, of target "
                 f"{target.name} {target.features.shape[1:]}: extract the same features of both"
             )
-
-
-def _assert_shared_emotions(target, sources):
-    """Raise a ValueError that names the emotions of both sides if sources share none."""
-    known = np.unique([emotion for source in sources for emotion in source.emotions])
-    if not np.isin(target.emotions, known).any():
-        raise ValueError(
-            f"target {target.name} has the emotions {target.emotions.tolist()}, its sources have "
-            f"{known.tolist()}, and none is shared: call the same emotion by the same word"
-        )
 
 
 def _stream(seed, *names):

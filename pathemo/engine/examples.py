@@ -18,8 +18,8 @@ class Examples:
     """Inputs and labels that R replicas share, and the rows that each may learn from.
 
     Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no
-    others. Each distinct choice of rows (a fold) has a scaled copy of all: folds * n * (d + 1) * 4
-    bytes.
+    others; those of a group (a corpus) by the rows of that group. Each distinct choice of rows (a
+    fold) has a scaled copy of all: folds * n * (d + 1) * 4 bytes.
 
     Parameters
     ----------
@@ -28,7 +28,9 @@ class Examples:
         Emotions as integers 0..K-1.
     rows : list of R int arrays
         The rows that each replica may learn from.
-    scaling : list of F pairs of arrays (d,), optional
+    group : int array (n,), optional
+        The corpus of each row, 0..G-1, where there are several.
+    scaling : list of F pairs of arrays (G, d), optional
         Mean and 1 / spread of each fold, the `scaling` of other examples, to take their place.
 
     Attributes
@@ -39,12 +41,14 @@ class Examples:
         Of one input: (d,), or (height, width, channels).
     """
 
-    def __init__(self, features, labels, rows, *, scaling=None, device="cpu"):
+    def __init__(self, features, labels, rows, *, group=None, scaling=None, device="cpu"):
         features = np.moveaxis(np.asarray(features, np.float32), 1, -1)  # channels of images last
         self.labels, self.rows = np.asarray(labels), [np.asarray(of_replica) for of_replica in rows]
         if self.labels.dtype.kind not in "iu" or self.labels.min(initial=0) < 0:
             raise ValueError(f"labels {labels[:3]}: number the emotions from 0, as np.unique does")
         self.shape, self.device = features.shape[1:], device
+        group = np.zeros(len(features), int) if group is None else group
+        _, self.strata = np.unique([group, self.labels], axis=1, return_inverse=True)
         features = features.reshape(len(features), -1)
         wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(wrong):
@@ -54,10 +58,10 @@ class Examples:
         place = {key: len(features) * fold for fold, key in enumerate(folds)}
         first = [place[of_replica.tobytes()] for of_replica in self.rows]
         self.first = torch.as_tensor(first, device=device)
-        self.scaling = scaling or [_scaling(features[of_fold]) for of_fold in folds.values()]
+        self.scaling = scaling or [_scaling(features, group, of_fold) for of_fold in folds.values()]
         table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
         for scaled, (mean, scale) in zip(table, self.scaling, strict=True):
-            scaled[:, :-1] = (features - mean) * scale
+            scaled[:, :-1] = (features - mean[group]) * scale[group]
         self.table = torch.as_tensor(table, device=device).flatten(0, 1)
 
     def inputs(self, rows, replicas=slice(None)):
@@ -69,28 +73,33 @@ class Examples:
         """Return the rows of the next minibatches of some replicas: int tensor (steps, r, B).
 
         Each draws from its own generator, with replacement. Balanced minibatches draw an emotion
-        first and one of its rows second: rare emotions weigh as much as common ones, as in UAR."""
+        (of a group) first and one of its rows second: rare emotions weigh as much as common ones,
+        as in UAR, and small corpora as much as large ones."""
         minibatches = []
         for generator, rows in zip(generators, self.rows[replicas], strict=True):
             if not balanced:
                 minibatches.append(rows[generator.integers(len(rows), size=(steps, batch_size))])
                 continue
-            order = np.argsort(self.labels[rows], kind="stable")
-            sorted_labels = self.labels[rows][order]
-            _, starts, counts = np.unique(sorted_labels, return_index=True, return_counts=True)
+            order = np.argsort(self.strata[rows], kind="stable")
+            strata = self.strata[rows][order]
+            _, starts, counts = np.unique(strata, return_index=True, return_counts=True)
             emotion = generator.integers(len(counts), size=(steps, batch_size))
             within = (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
             minibatches.append(rows[order[starts[emotion] + within]])
         return torch.as_tensor(np.stack(minibatches, axis=1), device=self.device)
 
 
-def _scaling(features):
-    """Return mean and 1 / spread (d,) of features (n, d); 0 for the spread of a constant.
+def _scaling(features, group, rows):
+    """Return mean and 1 / spread (G, d) of the rows of each group; 0 for the spread of a constant.
 
     Constant is what varies by rounding alone: beside its own mean, or beside all features, of
     which it may be a difference.
     """
-    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    rounding = np.maximum(1e-7 * np.abs(mean), 1e-12 * np.abs(features).max())
-    scale = np.divide(1, spread, where=spread > rounding, out=np.zeros_like(spread))
-    return mean.astype(np.float32), scale.astype(np.float32)
+    means, scales = np.zeros((2, max(group) + 1, features.shape[1]), np.float32)
+    for number in np.unique(group[rows]):
+        mine = features[rows][group[rows] == number]
+        mean, spread = mine.mean(axis=0, dtype=np.float64), mine.std(axis=0, dtype=np.float64)
+        rounding = np.maximum(1e-7 * np.abs(mean), 1e-12 * np.abs(mine).max())
+        np.divide(1, spread, where=spread > rounding, out=scales[number], casting="same_kind")
+        means[number] = mean
+    return means, scales
