@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import files, metrics
 
-README_ROW = ("target", "modality", "inputs")
+README_COLUMNS = "logistic from_scratch fine_tune joint pathnet pathnet_shared".split()
 PACKAGES = ("pathemo", "torch", "numpy", "pandas", "scikit-learn", "librosa", "papermill")
 
 
@@ -127,9 +127,17 @@ def readme(*, check=False):
 
     ValueError without the markers, or, with `check`, which only looks, where it is out of date.
     """
-    path = home() / "README.md"
-    shown = metrics.headline(rows(profile="paper"))
-    table = metrics.markdown_table(metrics.results_table(shown, row=README_ROW))
+    path, by = home() / "README.md", ["target", "modality", "variant", "protocol", "inputs"]
+    every = rows(profile="paper")
+    unheard = every[every["variant"].eq("sentences_disjoint") & every["target"].eq("savee")]
+    shown = pd.concat([metrics.headline(every), unheard])
+    shown = shown[
+        shown["protocol"].isin(README_COLUMNS) & shown["modality"].isin(["speech", "hog"])
+    ]
+    means = metrics.summary(shown[shown["value"].notna()], by).set_index(by)["mean"].unstack()
+    means = (100 * means).map("{:.1f}".format).replace("nan", "")
+    cells = means.agg(" / ".join, axis=1).unstack("protocol", sort=False)
+    table = metrics.markdown_table(cells.reindex(columns=README_COLUMNS).astype(object).fillna(""))
     text = path.read_text(encoding="utf-8")
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", text, re.DOTALL)
     if not parts:

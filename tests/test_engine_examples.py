@@ -28,6 +28,29 @@ def test_scaling_comes_from_the_replicas_own_rows():
     assert (x[:, -1] == 1).all()
 
 
+CORPUS = np.repeat([0, 1], [20, 40])
+
+
+def test_each_corpus_is_scaled_by_its_own_rows_among_those_learned_from():
+    """By hand: mean and spread of a group's training rows, for all rows of the group."""
+    examples = Examples(FEATURES, LABELS, [np.arange(10, 50)], group=CORPUS)
+    x = examples.inputs(np.arange(N)[None])[0].numpy()
+    for part, of_it in ((np.arange(10, 20), np.arange(20)), (np.arange(20, 50), np.arange(20, N))):
+        by_hand = (FEATURES[of_it] - FEATURES[part].mean(0)) / FEATURES[part].std(0)
+        np.testing.assert_allclose(x[of_it, :-1], by_hand, atol=1e-4)
+
+
+def test_the_scaling_has_a_row_a_group():
+    """Of each fold mean and 1 / spread (G, d), which scale other clips of these corpora alike."""
+    examples = Examples(FEATURES, LABELS, PARTS[:2], group=CORPUS)
+    assert [[part.shape for part in pair] for pair in examples.scaling] == [[(2, D)] * 2] * 2
+    other = np.arange(15, 25)
+    part = Examples(
+        FEATURES[other], LABELS[other], [other], group=CORPUS[other], scaling=examples.scaling[:1]
+    )
+    assert (part.inputs(np.arange(10)[None]) == examples.inputs(other[None], slice(0, 1))).all()
+
+
 def test_replicas_of_a_fold_share_its_table():
     """Three replicas on two choices of rows hold two copies: folds * n * (d + 1) * 4 bytes."""
     examples = Examples(FEATURES, LABELS, PARTS)
@@ -64,7 +87,7 @@ def test_labels_are_numbers_from_0(labels):
 def test_images_and_given_scaling():
     """Images are flattened, pixel by pixel; other clips can be scaled as the first ones were."""
     images = FEATURES[:, :4].reshape(N, 2, 1, 2)  # channels first
-    unscaled = [(np.zeros(4, np.float32), np.ones(4, np.float32))]
+    unscaled = [(np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32))]
     examples = Examples(images, LABELS, [PARTS[0]], scaling=unscaled)
     x = examples.inputs(np.arange(N)[None])
     assert examples.shape == (1, 2, 2)
@@ -81,6 +104,15 @@ def test_balanced_minibatches_weigh_emotions_alike():
     drawn = labels[draw(examples, 0, balanced=True)]
     assert set(drawn.flat) == {0, 2}
     assert abs((drawn == 2).mean() - 0.5) < 0.05
+
+
+def test_balanced_minibatches_weigh_emotions_of_each_corpus_alike():
+    """Of two corpora, 50 and 5 + 5 rows, each of three (corpus, emotion) is a third of a draw."""
+    group, labels = np.repeat([0, 1], [50, 10]), np.repeat([0, 0, 1], [50, 5, 5])
+    examples = Examples(np.zeros((60, 2)), labels, [np.arange(60)], group=group)
+    drawn = draw(examples, 0, balanced=True)
+    for kind in (drawn < 50, (drawn >= 50) & (drawn < 55), drawn >= 55):
+        assert abs(kind.mean() - 1 / 3) < 0.04
 
 
 @pytest.mark.parametrize("balanced", [True, False])

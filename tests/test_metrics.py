@@ -147,13 +147,25 @@ def test_rows_survive_a_csv(tmp_path):
 
 
 def test_summary_by_hand():
-    """Seed means 0.5, 0.6 and 0.7 give 0.6 ± t(0.975, 2) 0.1 / sqrt(3)."""
+    """Speakers 0.5, 0.6, 0.7 and seeds 8/15, 10/15: 0.6 ± t(0.975, 98/41) sqrt(7/900).
+
+    1/300 of the variance is of speakers with 2 df, 1/225 of seeds with 1 df."""
     row = metrics.summary(rows_of([[0.4, 0.6], [0.6, 0.6], [0.6, 0.8]]), ["protocol"]).loc[0]
-    half_width = 4.302652729911275 * 0.1 / np.sqrt(3)
+    half_width = stats.t.ppf(0.975, 98 / 41) * np.sqrt(7 / 900)
     assert row["mean"] == pytest.approx(0.6)
     assert row["low"] == pytest.approx(0.6 - half_width)
     assert row["high"] == pytest.approx(0.6 + half_width)
     assert (row["n_speakers"], row["n_seeds"]) == (3, 2)
+
+
+def test_a_draw_may_take_the_place_of_a_speaker():
+    """Draw means 0.5, 0.6 and 0.7 give 0.6 ± t(0.975, 2) 0.1 / sqrt(3), of three draws."""
+    values = ([0.4, 0.6], [0.6, 0.6], [0.6, 0.8])
+    draws = pd.concat([rows_of(np.c_[two], draw=draw) for draw, two in enumerate(values)])
+    row = metrics.summary(draws, ["target"], unit="draw").loc[0]
+    half_width = 4.302652729911275 * 0.1 / np.sqrt(3)
+    assert (row["mean"], row["low"]) == (pytest.approx(0.6), pytest.approx(0.6 - half_width))
+    assert row["n_draws"] == 3 and "n_speakers" not in row
 
 
 def test_summary_pools_over_seeds():
@@ -162,6 +174,15 @@ def test_summary_pools_over_seeds():
     row = metrics.summary(pd.concat([rows_of([[0.1, 0.1], [0.2, 0.2]]), pooled]), ["target"]).loc[0]
     assert row["pooled"] == pytest.approx(0.6)
     assert row["mean"] == pytest.approx(0.15)
+
+
+@pytest.mark.filterwarnings("error")
+def test_groups_may_be_of_targets_or_draws():
+    """What tells one speaker from another may part the table as well."""
+    rows = pd.concat([rows_of([[0.4, 0.6], [0.6, 0.8]], draw=draw) for draw in (0, 1)])
+    for by in ("target", "draw"):
+        table = metrics.summary(rows, [by])
+        assert table["n_speakers"].eq(2).all() and table["mean"].mean() == pytest.approx(0.6)
 
 
 def test_a_speaker_counts_once():
@@ -232,8 +253,23 @@ def test_intervals_cover_95_percent(n_speakers):
         assert lowest <= covered <= 0.965
 
 
+def test_intervals_cover_95_percent_where_seeds_matter():
+    """Of 1,000 studies of 10 speakers and 5 seeds; an interval of speakers alone holds few."""
+    rng, shape = np.random.default_rng(0), (1000, 10, 5)
+    speaker, seed = rng.normal(0, 0.1, (1000, 10, 1)), rng.normal(0, 0.05, (1000, 1, 5))
+    values = 0.6 + speaker + seed + rng.normal(0, 0.05, shape)
+    study, speaker, seed = map(np.ravel, np.indices(shape))
+    columns = dict(target=study.astype(str), speaker=speaker.astype(str), seed=seed, metric="uar")
+    rows = pd.DataFrame(metrics.DEFAULTS | KEY | columns | dict(value=values.ravel()))
+    table = metrics.summary(rows, ["target"])
+    assert 0.94 <= ((table["low"] <= 0.6) & (table["high"] >= 0.6)).mean()
+    of_speakers = values.mean(2)
+    half_width = stats.t.ppf(0.975, 9) * stats.sem(of_speakers, axis=1)
+    assert (abs(of_speakers.mean(1) - 0.6) <= half_width).mean() < 0.91
+
+
 def test_paired_difference_by_hand():
-    """Means apart by 0.1, 0.2, 0.3 and 0.4 differ by 0.25 with p = 2/16, first minus second."""
+    """Means apart by 0.1, 0.2, 0.3 and 0.4, seeds by 0.225 and 0.275, first minus second."""
     rows = pd.concat(
         [
             rows_of([[0.5, 0.7], [0.7, 0.7], [0.8, 0.8], [0.9, 0.9]]),
@@ -242,18 +278,48 @@ def test_paired_difference_by_hand():
     )
     row = metrics.paired_difference(rows, "pathnet", "svm").loc[0]
     assert row["difference"] == pytest.approx(0.25)
-    expected = stats.ttest_rel([0.6, 0.7, 0.8, 0.9], [0.5] * 4).confidence_interval()
-    assert (row["low"], row["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert (row["n_speakers"], row["p"]) == (4, pytest.approx(0.125))
+    speakers, seeds = 0.05 / 3 / 4, 0.00125 / 2
+    df = (speakers + seeds) ** 2 / (speakers**2 / 3 + seeds**2 / 1)
+    half_width = stats.t.ppf(0.975, df) * np.sqrt(speakers + seeds)
+    assert (row["low"], row["high"]) == pytest.approx((0.25 - half_width, 0.25 + half_width))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(0.25 / np.sqrt(speakers + seeds), df))
+    assert row["n_speakers"] == 4
+    other_way = metrics.paired_difference(rows, "svm", "pathnet").loc[0]
+    assert (other_way["low"], other_way["p"]) == pytest.approx((-row["high"], row["p"]))
 
 
-def test_paired_p_is_exact_for_ten_speakers():
-    """The p-value of ten speakers is the share of all 1,024 sign flips at least as far from 0."""
-    difference = np.random.default_rng(0).normal(0.04, 0.1, 10)
-    rows = pd.concat([rows_of(difference[:, None]), rows_of(np.zeros((10, 1)), protocol="svm")])
-    signs = 1 - 2 * ((np.arange(1024)[:, None] >> np.arange(10)) & 1)
-    expected = (abs(signs @ difference) >= abs(difference.sum()) - 1e-12).mean()
-    assert metrics.paired_difference(rows, "pathnet", "svm").loc[0, "p"] == pytest.approx(expected)
+def test_with_one_seed_it_is_the_paired_t_test():
+    """Interval and p are those of scipy."""
+    first, second = np.random.default_rng(0).normal([[0.54], [0.5]], 0.1, (2, 10))
+    rows = pd.concat([rows_of(first[:, None]), rows_of(second[:, None], protocol="svm")])
+    row = metrics.paired_difference(rows, "pathnet", "svm").loc[0]
+    expected = stats.ttest_rel(first, second)
+    by_hand = *expected.confidence_interval(), expected.pvalue
+    assert (row["low"], row["high"], row["p"]) == pytest.approx(by_hand)
+
+
+def test_a_speaker_meets_itself_under_the_same_seed():
+    """What a seed does to both sides is no difference, and a seed of one side alone is no pair."""
+    rng = np.random.default_rng(0)
+    second = rng.normal(0.5, 0.1, (6, 1)) + rng.normal(0, 0.2, 5)
+    apart = rng.normal(0.05, 0.02, (6, 1))
+    for n_seeds in (5, 3):
+        rows = pd.concat([rows_of((second + apart)[:, :n_seeds]), rows_of(second, protocol="svm")])
+        row = metrics.paired_difference(rows, "pathnet", "svm").loc[0]
+        expected = stats.ttest_1samp(apart[:, 0], 0)
+        assert (row["low"], row["p"]) == pytest.approx(
+            (expected.confidence_interval().low, expected.pvalue)
+        )
+
+
+def test_a_side_of_one_draw_meets_all_draws_of_the_other():
+    """A classifier that needs none is compared in each: by 0.15, 0.2 and 0.25."""
+    draws = [rows_of([[0.6 + 0.1 * draw], [0.7]], draw=draw) for draw in range(3)]
+    rows = pd.concat([*draws, rows_of([[0.5], [0.5]], protocol="svm")])
+    row = metrics.paired_difference(rows, "pathnet", "svm", unit="draw").loc[0]
+    expected = stats.ttest_1samp([0.15, 0.2, 0.25], 0)
+    assert row["n_draws"] == 3
+    assert (row["difference"], row["p"]) == pytest.approx((0.2, expected.pvalue))
 
 
 def test_pairs_are_speakers_of_one_corpus():
@@ -363,22 +429,34 @@ def main_and_other_rows():
 
 
 def test_the_results_table_has_a_column_a_protocol():
-    """Scores in percent with intervals, what was not run, and nothing where nothing was asked."""
+    """Scores in percent with intervals, no line for what was not run, and nothing where nothing
+    was asked."""
     table = metrics.results_table(metrics.headline(main_and_other_rows()))
     assert table.index.names == ["target", "modality", "inputs", "source"]
     assert list(table) == ["pathnet", "from_scratch", "speakers", "seeds"]
     cells = {source: row.tolist() for (*_, source), row in table.iterrows()}
     assert cells == {
-        "emodb": ["70.0 [0.0, 100.0]", "", 2, 2],  # of two speakers t gives more than there is
+        "emodb": ["70.0 [9.2, 100.0]", "", 2, 2],  # t may give more than there is
         "none": ["", "50.0 [50.0, 50.0]", 2, 1],
-        "crema": ["not run", "", 0, 0],
     }
     markdown = metrics.markdown_table(table)
     assert markdown.splitlines()[:2] == [
         "| target | modality | inputs | source | pathnet | from_scratch | speakers | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    assert "| savee | speech | plain | crema | not run |  | 0 | 0 |" in markdown.splitlines()
+    line = "| savee | speech | plain | none |  | 50.0 [50.0, 50.0] | 2 | 1 |"
+    assert line in markdown.splitlines()
+
+
+def test_what_was_not_run_is_named():
+    """Targets without any value, by modality; one that some other source gave a value is not."""
+    rows = main_and_other_rows()
+    assert metrics.not_run(rows) == ""
+    lost = [("crema", "speech"), ("crema", "hog"), ("emodb", "hog"), ("savee", "hog")]
+    lost = [metrics.not_run_rows("lost", target=t, modality=m) for t, m in lost]
+    assert metrics.not_run(pd.concat([rows, *lost])) == (
+        "Not run, for want of data: crema (speech, hog); emodb (hog); savee (hog)."
+    )
 
 
 def test_headline_rows_are_those_of_the_main_comparison():
@@ -390,10 +468,45 @@ def test_headline_rows_are_those_of_the_main_comparison():
 
 
 def test_a_verdict_counts_by_hand():
-    """Of three, one interval is above zero, one below; of the p-values none survives Holm."""
-    table = pd.DataFrame({"difference": [0.04, -0.02, 0.01], "low": [0.01, -0.03, -0.01]})
-    table = table.assign(high=[0.05, -0.01, 0.03], p=[0.02, 0.03, 0.5])
+    """Of five, one interval is above zero, one below, two within the margin on either side of
+    it; of the p-values one survives Holm."""
+    table = pd.DataFrame({"difference": [0.04, -0.02, 0.01, 0.01, -0.005]})
+    table["low"] = [0.01, -0.03, -0.01, 0.005, -0.015]
+    table["high"] = [0.05, -0.01, 0.03, 0.015, 0.005]
+    table["p"] = [0.02, 0.03, 0.5, 0.001, 0.4]
     assert metrics.verdict(table) == (
-        "+1.0 points on average over 3 comparisons; better in 1, worse in 1, undecided in 1; "
-        "0 significant at 5 %"
+        "+0.7 points on average over 5 comparisons; better in 1, worse in 1, level in 2, "
+        "undecided in 1; 1 significant at 5 %"
     )
+    assert "level in 0" in metrics.verdict(table, margin=0.01)
+
+
+EFFECTS = {  # low, high, corrected p
+    "up": (0.01, 0.05, 0.01),
+    "up, perhaps": (0.01, 0.05, 0.2),
+    "a little up": (0.001, 0.01, 0.01),
+    "level": (-0.01, 0.01, 0.9),
+    "open": (-0.01, 0.05, 0.9),
+    "none": (np.nan, np.nan, np.nan),
+    "down": (-0.05, -0.01, 0.01),
+    "down, perhaps": (-0.05, -0.01, 0.2),
+}
+
+
+@pytest.mark.parametrize(
+    "word, pairs",
+    [
+        ("supported", [("up", "up"), ("up", "a little up")]),
+        ("supported in part", [("up", "up, perhaps"), ("up", "open"), ("level", "up")]),
+        ("level", [("level", "level"), ("level", "a little up")]),
+        ("undecided", [("up", "down"), ("up", "down, perhaps"), ("down", "up, perhaps")]),
+        ("undecided", [("up, perhaps", "up, perhaps"), ("level", "open"), ("level", "none")]),
+        ("contradicted in part", [("down", "down, perhaps"), ("open", "down"), ("down", "none")]),
+        ("contradicted", [("down", "down")]),
+    ],
+)
+def test_judgements_by_hand(word, pairs):
+    """Of two effects all, some, none or both sides are clear of zero, surely or perhaps."""
+    for pair in pairs:
+        effects = pd.DataFrame([EFFECTS[name] for name in pair], columns=["low", "high", "p_holm"])
+        assert metrics.judge(effects) == word, pair

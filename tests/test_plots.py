@@ -1,10 +1,14 @@
 """Plots: each returns the axes it was given and draws what its data say; nothing is shown."""
 
+from itertools import combinations
+
+import cv2
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 
 from pathemo import metrics, plots
@@ -39,6 +43,11 @@ def differences():
     )
 
 
+def differences_by_variant():
+    table = differences().assign(rival="from_scratch", variant=["k=4", "k=1", "k=1", "k=9"])
+    return table.assign(protocol=["pathnet", "pathnet", "fine_tune", "fine_tune"])
+
+
 def few_speakers():
     whole = rows(n_speakers=3)
     few = [whole.assign(variant=f"training_speakers={k}", value=0.1 * k) for k in (4, 1)]
@@ -56,6 +65,9 @@ DRAWINGS = {
     "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
     "learning": lambda ax: plots.plot_learning_curve(
         few_speakers(), VARIANTS, chance=0.2, label="training speakers", ax=ax
+    ),
+    "difference": lambda ax: plots.plot_difference_curve(
+        differences_by_variant(), {"k=1": "1", "k=4": "4"}, label="training speakers", ax=ax
     ),
     "transfer": lambda ax: plots.plot_transfer_matrix(differences(), ax=ax),
 }
@@ -77,6 +89,12 @@ def draw(name):
 
 def texts(ax):
     return [text.get_text() for text in ax.texts]
+
+
+def intervals(ax):
+    """Ends (n, 2) of the vertical lines of 95 % intervals."""
+    lines = [lines for lines in ax.collections if isinstance(lines, LineCollection)]
+    return np.array([segment[:, 1] for part in lines for segment in part.get_segments()])
 
 
 def tick_labels(axis):
@@ -176,10 +194,43 @@ def test_comparison_says_what_was_not_run():
     assert "not run" in texts(ax)
 
 
+def test_comparison_of_many_speakers_joins_nothing():
+    """With 32 speakers there is the line of chance alone, and the dots of a corpus rise."""
+    parts = [rows(("svm",), n_speakers=16, target=name) for name in ("emodb", "savee")]
+    falling = pd.concat(parts, ignore_index=True).assign(value=lambda rows: 1 - rows["value"])
+    ax = plots.plot_comparison(falling, chance=1 / 7)
+    assert [line.get_linestyle() for line in ax.lines] == ["--"]
+    dots = np.concatenate([dots.get_offsets() for dots in ax.collections if dots.get_alpha()])
+    assert dots.shape == (32, 2)
+    assert (np.diff(dots[:16], axis=0) > 0).all() and (np.diff(dots[16:], axis=0) > 0).all()
+    assert -0.5 < dots[:, 0].min() < dots[:, 0].max() < 0.2
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.3], [0.7, 1.0]])
+def test_no_interval_leaves_the_range_of_scores(scores):
+    """The t interval of two speakers that differ goes beyond 0 or 1, what is drawn does not."""
+    whole = rows(n_speakers=2).assign(value=lambda rows: np.take(scores, rows["speaker"] == "01"))
+    summary = metrics.summary(whole, ["protocol"])
+    assert summary["low"].min() < 0 or summary["high"].max() > 1
+    for ax in (
+        plots.plot_comparison(whole, chance=0.2),
+        plots.plot_learning_curve(whole, {"": "all"}, chance=0.2, label="speakers"),
+    ):
+        assert intervals(ax).shape == (2, 2)
+        assert 0 <= intervals(ax).min() < intervals(ax).max() <= 1
+
+
 def test_colours_and_markers_are_distinct():
     """No two protocols share a colour, no two corpora a marker."""
     for looks in (plots.PROTOCOL_COLORS, plots.CORPUS_MARKERS):
         assert len(set(looks.values())) == len(looks)
+
+
+def test_no_two_colours_are_taken_for_each_other():
+    """Any two protocols are 20 apart in CIE L*a*b*, where 2.3 is just seen."""
+    colors = np.array([to_rgb(color) for color in plots.PROTOCOL_COLORS.values()], np.float32)
+    lab = cv2.cvtColor(colors[None], cv2.COLOR_RGB2LAB)[0]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(lab, 2)) > 20
 
 
 def test_learning_curve_goes_from_few_speakers_to_all():
@@ -190,14 +241,73 @@ def test_learning_curve_goes_from_few_speakers_to_all():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.1, 0.4, mean])
 
 
+@pytest.mark.parametrize("name", ["learning", "difference"])
+def test_a_legend_covers_no_data(name):
+    """The legend stands right of the axes, and whatever is written there."""
+    ax = DRAWINGS[name](None)
+    ax.figure.canvas.draw()
+    left = max(box.get_window_extent().x1 for box in (ax.patch, *ax.texts))
+    assert ax.get_legend().get_window_extent().x0 > left
+    assert ax.get_legend().get_window_extent().x1 < ax.figure.bbox.x1
+
+
+def test_a_panel_without_a_legend():
+    """Of a row of panels those that are told so have none."""
+    look = dict(label="speakers", legend=False)
+    curve = plots.plot_learning_curve(few_speakers(), VARIANTS, chance=0.2, **look)
+    difference = plots.plot_difference_curve(differences_by_variant(), {"k=1": "1"}, **look)
+    assert curve.get_legend() is None
+    assert difference.get_legend() is None
+
+
+def test_difference_curve_is_in_points_beside_zero_and_margin():
+    """A line a protocol in its colour, intervals in points, a line at zero, the margin shaded."""
+    ax = draw("difference")
+    fine_tune, pathnet, zero = ax.lines
+    assert pathnet.get_color() == plots.PATH_COLOR
+    np.testing.assert_allclose(fine_tune.get_ydata(), [1])
+    np.testing.assert_allclose(pathnet.get_ydata(), [-2, 3.1])
+    np.testing.assert_allclose(intervals(ax), [[0, 2], [-5, 1], [1, 5]])
+    assert set(zero.get_ydata()) == {0}
+    [shade] = ax.patches
+    assert (shade.get_y(), shade.get_height()) == (-2, 4)
+    assert tick_labels(ax.xaxis) == ["1", "4"]
+
+
 def test_transfer_matrix_prints_gains_in_points():
     """A cell holds gain and interval in points, what was not run is blank; single sources come
     first, then pools, then those learned in turn.
     """
     ax = draw("transfer")
-    gains = ["-2.0\n[-5.0, 1.0]", "+0.5\n[-10.0, 10.0]", "+1.0\n[0.0, 2.0]", "+3.1\n[1.0, 5.0]"]
-    assert texts(ax) == gains
     assert tick_labels(ax.yaxis) == ["emodb", "savee", "emodb&savee", "emodb+savee"]
+    assert tick_labels(ax.xaxis) == ["emodb", "ravdess", "savee"]
+    assert {text.get_position(): text.get_text() for text in ax.texts} == {
+        (2, 0): "-2.0\n[-5.0, 1.0]",
+        (0, 1): "+0.5\n[-10.0, 10.0]",
+        (1, 2): "+1.0\n[0.0, 2.0]",
+        (1, 3): "+3.1\n[1.0, 5.0]",
+    }
+
+
+def test_transfer_matrix_colours_what_is_clear_of_zero():
+    """One of four intervals is: its cell is coloured and bold, the others white, not run blank."""
+    ax = draw("transfer")
+    gains = ax.images[0].get_array()
+    assert gains.count() == 4
+    assert gains[3, 1] == pytest.approx(3.1)
+    assert sorted(gains.compressed())[:3] == [0, 0, 0]
+    assert ax.images[0].cmap(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.01)
+    bold = {text.get_position() for text in ax.texts if text.get_weight() == "bold"}
+    grey = {text.get_position() for text in ax.texts if text.get_color() == plots.GREY}
+    assert bold == {(1, 3)}
+    assert grey == {(2, 0), (0, 1), (1, 2)}
+
+
+def test_transfer_matrices_share_a_limit():
+    """The colour scale ends at the limit, or at the largest gain, on both sides of zero."""
+    assert draw("transfer").images[0].get_clim() == pytest.approx((-3.1, 3.1))
+    ax = plots.plot_transfer_matrix(differences(), limit=8)
+    assert ax.images[0].get_clim() == (-8, 8)
 
 
 def test_panels_are_a_grid_of_the_size_asked_for():

@@ -66,6 +66,68 @@ def test_the_split_that_shares_speakers_does():
             splits.assert_speaker_disjoint([fold], index)
 
 
+def clips_of(clips):
+    """Index of (speaker, statement, emotion) triples."""
+    return pd.DataFrame(clips, columns=["speaker", "statement", "emotion"], dtype="string")
+
+
+said = st.lists(
+    st.tuples(names, st.sampled_from("stuvw"), st.sampled_from(["anger", "joy"])), min_size=12
+)
+said = said.filter(lambda drawn: all(len(set(column)) > 1 for column in list(zip(*drawn))[:2]))
+few_of_an_emotion = pytest.mark.filterwarnings("ignore:The least populated class")
+
+
+@few_of_an_emotion
+@given(said, st.integers(2, 3), st.integers(0, 9))
+def test_no_speaker_and_no_sentence_is_on_both_sides(clips, n_groups, seed):
+    """Whatever is said by whom, both are unknown in training, and each clip is tested once."""
+    index = clips_of(clips)
+    folds = splits.speaker_and_sentence_disjoint(
+        index.assign(corpus="own"), n_groups=n_groups, seed=seed
+    )
+    for fold in folds:
+        for column in ("speaker", "statement"):
+            assert not set(index[column][fold.train]) & set(index[column][fold.test])
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(index)))
+
+
+@few_of_an_emotion
+@given(said, st.integers(0, 9))
+def test_the_control_learns_as_many_clips_of_each_speaker_and_emotion(clips, seed):
+    """Tested on the same, it draws them from the training clips of the fold of that name."""
+    index, kind = clips_of(clips), ["speaker", "emotion"]
+    wholes = splits.leave_one_speaker_out(index)
+    folds = splits.speaker_and_sentence_disjoint(index, wholes, n_groups=2)
+    control = splits.as_many_clips(index, folds, wholes, seed=seed)
+    train = {fold.name: set(fold.train) for fold in wholes}
+    for fold, other in zip(folds, control, strict=True):
+        assert fold.name == other.name and (fold.test == other.test).all()
+        assert set(other.train) <= train[fold.name] and len(set(other.train)) == len(other.train)
+        counts = (index.iloc[f.train].value_counts(kind).to_dict() for f in (fold, other))
+        assert next(counts) == next(counts)
+
+
+def test_the_control_hears_the_sentences_that_it_is_tested_on():
+    """Of two sentences, a speaker's eight clips of each, it learns eight of both together."""
+    index = clips_of([(s, w, "joy") for s in "ab" for w in "xy" for _ in range(8)])
+    wholes = splits.leave_one_speaker_out(index)
+    folds = splits.speaker_and_sentence_disjoint(index, wholes)
+    control = splits.as_many_clips(index, folds, wholes)
+    assert [index["statement"][f.train].nunique() for f in folds] == [1] * 4
+    assert [index["statement"][f.train].nunique() for f in control] == [2] * 4
+    fewer = splits.as_many_clips(index, folds, [f._replace(train=f.train[:3]) for f in wholes])
+    assert [len(fold.train) for fold in fewer] == [3] * 4
+
+
+def test_a_leak_of_the_folds_is_caught_when_sentences_are_parted():
+    """Of folds made by hand, one that has speaker "a" on both sides does not pass."""
+    index = clips_of([(s, w, "joy") for s in "abc" for w in "xyz"])
+    leak = splits.Fold("mine", np.arange(3), np.arange(2, 9))
+    with pytest.raises(AssertionError, match=r"'mine' has speakers \['a'\] on both sides"):
+        splits.speaker_and_sentence_disjoint(index, [leak])
+
+
 def test_development_share_counts_speakers():
     """A share of 0.25 of twelve speakers is three, and another seed draws others."""
     speaker = np.repeat(ACTORS[:12], 5)

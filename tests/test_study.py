@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_is_a_row_that_says_so(computed):
     jobs = [Job(pathnet, target, (NEAR,), wrong), Job(from_scratch, TARGET, (), QUICK)]
     for _ in range(2):
         failed, good = study.run(jobs)
-        assert failed[1:] == (None,) * 5 and good.rows["value"].notna().all()
+        assert failed[1:] == (None,) * 4 and good.rows["value"].notna().all()
         [row] = check_rows(failed.rows).to_dict("records")
         names = [row[column] for column in ("protocol", "source", "target", "variant")]
         assert names == ["pathnet", "near", "target", "steps=10"]
@@ -195,7 +195,7 @@ def test_what_cannot_run_has_a_row_that_says_so(computed):
     ]
     good, *missing = study.run(jobs)
     assert good.posteriors is not None and len(computed) == 1
-    assert all(outcome[1:] == (None,) * 5 for outcome in missing)
+    assert all(outcome[1:] == (None,) * 4 for outcome in missing)
     rows = check_rows(pd.concat([outcome.rows for outcome in missing]))
     columns = ["protocol", "source", "target", "modality", "inputs", "note"]
     note = "not run: lost ({}) not found, see data/README.md"
@@ -224,10 +224,7 @@ def test_sources_are_tried_alone_and_all_in_every_order():
 
 ONE, TWO = (replace(TARGET, name=name) for name in ("one", "two"))
 SETTINGS = QUICK | {"seeds": (5, 6, 7, 8)}
-CHOICES = dict(
-    sizes=[{"width": 1}, {"width": 8, "learning_rate": 0.02}],
-    searches=[{"population_size": 2}, {"population_size": 4}],
-)
+SIZES = [{"width": 1}, {"width": 8, "learning_rate": 0.02}]
 
 
 def all_jobs(target):
@@ -246,48 +243,49 @@ def test_a_target_has_no_part_in_the_choice_of_its_settings(monkeypatch):
     emotion = np.random.default_rng(1).permutation(TARGET.emotion)
     seen, run = [], study.run
     monkeypatch.setattr(study, "run", lambda jobs, **o: seen.extend(jobs) or run(jobs, **o))
-    chosen, trials = study.choose(all_jobs(TARGET), **CHOICES)
-    others, same_trials = study.choose(
-        all_jobs(replace(TARGET, features=noise, emotion=emotion)), **CHOICES
-    )
+    chosen, trials = study.choose(all_jobs(TARGET), SIZES)
+    noisy = all_jobs(replace(TARGET, features=noise, emotion=emotion))
+    others, same_trials = study.choose(noisy, SIZES)
     pd.testing.assert_frame_equal(trials, same_trials)
     assert [job.settings for job in chosen] == [job.settings for job in others]
     assert [job.target for job in chosen] == [TARGET] * 4
     for job in seen:
-        assert {job.target.name, job.source} in ({"one", ""}, {"two", ""}, {"one", "two"})
+        assert job.protocol is from_scratch and job.target.name in ("one", "two")
         assert job.settings["seeds"] == (5, 6, 7)  # the first three
 
 
-def test_sizes_are_chosen_once_and_searches_for_paths_that_evolve(monkeypatch):
-    """From scratch decides the size of all protocols, each PathNet its search, by mean UAR."""
-    chosen, trials = study.choose(all_jobs(TARGET), **CHOICES)
-    assert all(job.settings["width"] in (1, 8) for job in chosen)
-    assert len({(job.settings["width"], job.settings.get("learning_rate")) for job in chosen}) == 1
-    assert all(job.settings["seeds"] == (5, 6, 7, 8) for job in chosen)
-    assert trials["protocol"].tolist() == ["from_scratch"] * 2 + ["pathnet"] * 2
-    texts = ["width=1", "width=8, learning_rate=0.02", "population_size=2", "population_size=4"]
-    assert trials["candidate"].tolist() == texts
-    assert trials.groupby("protocol")["chosen"].sum().eq(1).all()
-    for part in (trials[:2], trials[2:]):
-        assert part["development"].idxmax() == part["chosen"].idxmax()
-    candidate, uar = CHOICES["sizes"][1], []
-    for other in (ONE, TWO):
-        rows = from_scratch(other, **SETTINGS | candidate | {"seeds": (5, 6, 7)}).rows
-        uar.append(rows.query("metric == 'uar' and speaker != 'all'")["value"].mean())
-    assert trials["development"][1] == pytest.approx(np.mean(uar))
-    [evolving] = [job for job in chosen if job.protocol is pathnet]
-    assert evolving.settings["population_size"] == [2, 4][trials["chosen"][2:].argmax()]
-    assert {job.settings["population_size"] for job in chosen if job is not evolving} == {4}
+def test_a_pool_of_corpora_chooses_nothing(monkeypatch):
+    """It has clips of the target of another job, and folds."""
+    seen, run = [], study.run
+    monkeypatch.setattr(study, "run", lambda jobs, **o: seen.extend(jobs) or run(jobs, **o))
+    three = [TARGET, ONE, TWO]
+    pools = [transfer.pooled([task for task in three if task is not target]) for target in three]
+    study.choose([Job(fine_tune, t, (p,), SETTINGS) for t, p in zip(three, pools)], SIZES)
+    assert {job.target.name for job in seen} == {"target", "one", "two"}
 
 
-def test_without_other_corpora_the_first_candidates_are_taken():
-    """Of two corpora none is left to be a source; what needs none is chosen by the other one."""
-    jobs = [Job(pathnet, TARGET, (ONE,), QUICK), Job(pathnet, TARGET, (), QUICK)]
+def test_one_size_is_chosen_for_all_protocols():
+    """By the highest mean UAR from scratch over the other corpora, with the first three seeds."""
+    chosen, trials = study.choose(all_jobs(TARGET), SIZES)
+    assert list(trials) == ["target", "inputs", "development", "candidate", "chosen"]
+    assert trials["candidate"].tolist() == ["width=1", "width=8, learning_rate=0.02"]
+    assert set(trials["target"]) == {"target"} and set(trials["inputs"]) == {"plain"}
+    for number, size in enumerate(SIZES):
+        uar = []
+        for other in (ONE, TWO):
+            rows = from_scratch(other, **SETTINGS | size | {"seeds": (5, 6, 7)}).rows
+            uar.append(rows.query("metric == 'uar' and speaker != 'all'")["value"].mean())
+        assert trials["development"][number] == pytest.approx(np.mean(uar))
+    assert trials["chosen"].tolist() == [False, True] == trials["development"].gt(0.6).tolist()
+    assert [job.settings for job in chosen] == [SETTINGS | SIZES[1]] * 4
+
+
+def test_without_other_corpora_the_first_size_is_taken():
+    """Nothing is tried then, nor where there is one size alone."""
     sizes = [{"learning_rate": 1e-9}, {"learning_rate": 0.02}]
-    chosen, trials = study.choose(jobs, sizes=sizes, searches=CHOICES["searches"])
-    assert [job.settings["learning_rate"] for job in chosen] == [0.02, 0.02]
-    assert set(trials["protocol"]) == {"from_scratch", "pathnet_scratch"}
-    assert chosen[0].settings["population_size"] == 2
-    [alone], trials = study.choose(jobs[1:], sizes=sizes, searches=CHOICES["searches"])
-    assert (alone.settings["learning_rate"], alone.settings["population_size"]) == (1e-9, 2)
-    assert trials.empty
+    [alone], trials = study.choose([Job(pathnet, TARGET, (), QUICK)], sizes)
+    assert alone.settings["learning_rate"] == 1e-9 and trials.empty
+    jobs, trials = study.choose([Job(pathnet, TARGET, (ONE,), QUICK)], sizes[1:])
+    assert jobs[0].settings["learning_rate"] == 0.02 and trials.empty
+    jobs, trials = study.choose([Job(pathnet, TARGET, (ONE,), QUICK)], sizes)
+    assert jobs[0].settings["learning_rate"] == 0.02 and len(trials) == 2

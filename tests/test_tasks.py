@@ -72,8 +72,9 @@ def test_a_task_of_crops_has_the_clips_that_have_any():
 def test_groups_part_the_speakers():
     """A speaker is in one group, with all of its rows; each group is a task with own folds."""
     index, clip = index_of(task("own", 4, n_speakers=6)), np.repeat(np.arange(108), 2)
-    features = np.arange(216.0)[:, None]
-    parts = tasks.groups("own", index, features, 3, clip=clip, modality="crops")
+    features, options = np.arange(216.0)[:, None], dict(clip=clip, modality="crops")
+    whole = tasks.task("own", index, features, **options)
+    parts = tasks.groups(whole, index, 3)
     keys = [(part.name, part.variant, part.draw) for part in parts]
     assert keys == [("own", "groups=3", draw) for draw in (1, 2, 3)]
     speakers = [speaker for part in parts for speaker in np.unique(part.speaker)]
@@ -84,6 +85,9 @@ def test_groups_part_the_speakers():
         rows = clip[part.features[:, 0].astype(int)]
         assert (index["speaker"].to_numpy()[rows] == part.speaker[part.clip]).all()
         assert (index["emotion"].to_numpy()[rows] == part.emotion[part.clip]).all()
+        assert sorted(np.concatenate([fold.test for fold in part.folds])) == list(range(36))
+    with pytest.raises(ValueError, match="task own: 108 clips, its index 100"):
+        tasks.groups(whole, index.head(100), 3)
 
 
 def test_few_training_speakers_are_drawn_and_test_clips_stay():
@@ -98,35 +102,59 @@ def test_few_training_speakers_are_drawn_and_test_clips_stay():
     assert len({tuple(train) for train in draws}) == 2
 
 
-def test_with_some_emotions_a_task_has_their_clips_alone():
-    """In every fold and row; a fold that would test none is left out."""
-    shared = tasks.with_emotions(TARGET, ["joy", "fear", "zest"])
-    known = np.flatnonzero(TARGET.emotion != "anger")
-    assert shared.variant == "shared_emotions" and shared.emotions.tolist() == ["fear", "joy"]
-    assert (shared.features == TARGET.features[known]).all()
-    for fold, whole in zip(shared.folds, TARGET.folds, strict=True):
-        for side, side_of_whole in zip(fold[1:], whole[1:]):
-            assert set(known[side]) == set(side_of_whole) & set(known)
-    emotion = np.where(TARGET.speaker == "target0", "anger", TARGET.emotion)
-    assert len(tasks.with_emotions(replace(TARGET, emotion=emotion), ["joy"]).folds) == 2
-    clip = np.repeat(np.arange(54), 2)
-    framed = replace(TARGET, features=TARGET.features[clip], clip=clip)
-    shared = tasks.with_emotions(framed, ["joy"])
-    assert shared.clip.tolist() == np.repeat(np.arange(18), 2).tolist()
-    assert (shared.features[::2] == TARGET.features[TARGET.emotion == "joy"]).all()
+def test_other_folds_are_another_variant():
+    """Of the same clips."""
+    other = tasks.with_folds(TARGET, list(TARGET.folds[:1]), "some")
+    assert other.folds == TARGET.folds[:1] and other.key() == TARGET.key() | {"variant": "some"}
 
 
-def test_sources_are_pooled_into_one():
+def test_a_task_knows_what_is_said():
+    """Where the index does, of the clips that have rows."""
+    index = index_of(TARGET).assign(statement=np.tile(["dogs", "kids"], 27))
+    said = tasks.task("target", index, TARGET.features[3:], clip=np.arange(3, 54)).statement
+    assert said.tolist() == ["kids", "dogs"] * 25 + ["kids"]
+    assert tasks.task("target", index_of(TARGET), TARGET.features).statement is None
+
+
+def test_sentences_parted_are_a_task_and_its_control():
+    """The folds are those of `splits`, and of the same clips; a score is of all a speaker says."""
+    said = replace(TARGET, statement=np.tile(["a", "b", "c"], 18))
+    disjoint, control = tasks.with_sentences_parted(said, n_groups=3)
+    assert (disjoint.variant, control.variant) == ("sentences_disjoint", "sentences_shared")
+    index = index_of(TARGET).assign(statement=said.statement)
+    folds = splits.speaker_and_sentence_disjoint(index, TARGET.folds, n_groups=3)
+    both = folds, splits.as_many_clips(index, folds, TARGET.folds)
+    for parted, by_hand in zip((disjoint, control), both, strict=True):
+        for fold, own in zip(by_hand, parted.folds, strict=True):
+            assert fold.name == own.name
+            assert (fold.train == own.train).all() and (fold.test == own.test).all()
+    rows = run(transfer.from_scratch, disjoint).rows.query("metric == 'uar' and seed == 0")
+    assert rows[["speaker", "n"]].to_numpy().tolist() == (
+        [[f"target{s}", 18] for s in range(3)] + [["all", 54]]
+    )
+
+
+def test_pooled_tasks_are_one():
     """All their clips, in order, over all their emotions; speakers of the same name stay two."""
     clip = np.repeat(np.arange(len(FAR.emotion)), 2)
-    for far in (FAR, replace(FAR, features=FAR.features[clip], clip=clip)):
+    framed = replace(FAR, features=FAR.features[clip], clip=clip, group=None)
+    for far in (FAR, framed):
         both = tasks.pooled([NEAR, far])
         assert both.name == "near&far" and both.version == "synthetic-0&synthetic-0"
         assert both.emotions.tolist() == ["anger", "calm", "fear", "joy"]
-        assert len(both.emotion) == len(NEAR.emotion) + len(FAR.emotion)
+        assert (both.emotion == np.append(NEAR.emotion, FAR.emotion)).all()
         assert both.speaker[0] == "near near0" and both.speaker[-1] == "far far1"
         assert (both.features[both.rows([len(NEAR.emotion)])] == FAR.features[0]).all()
         assert len(run(transfer.fine_tune, sources=(both,)).rows)
+
+
+def test_a_pool_has_a_group_a_corpus_and_the_folds_of_the_first():
+    """They test what they tested; all clips of the others, pools as well, are in training."""
+    three = tasks.pooled([TARGET, tasks.pooled([NEAR, FAR])])
+    assert three.group.tolist() == [0] * 54 + [1] * 54 + [2] * 24
+    for fold, own in zip(three.folds, TARGET.folds, strict=True):
+        assert fold.name == own.name and (fold.test == own.test).all()
+        assert sorted(fold.train) == [*own.train, *range(54, 54 + 54 + 24)]
 
 
 def stand_in(monkeypatch):

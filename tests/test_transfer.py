@@ -2,21 +2,26 @@
 
 import inspect
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from pathemo import transfer
 from pathemo.engine import PathNet
 from pathemo.metrics import ROW_COLUMNS, check_rows, not_run_rows
 from pathemo.splits import leave_one_speaker_out
-from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, pathnet
+from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, joint, pathnet
 
-PROTOCOLS = [from_scratch, fine_tune, frozen_features, pathnet]
+PROTOCOLS = [from_scratch, joint, fine_tune, frozen_features, pathnet]
+PROTOCOLS += [transfer.pathnet_final, transfer.pathnet_shared]
 OTHERS = [transfer.from_scratch_wide, transfer.from_scratch_long, transfer.zero_shot]
-OTHERS += [transfer.fine_tune_shared, transfer.pathnet_shared]
+OTHERS += [transfer.fine_tune_shared]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4)
 BRIEF |= dict(n_modules=5, n_active=2, width=8)
 
@@ -65,7 +70,8 @@ def test_rows_are_complete(protocol):
     assert set(rows.source) == ({""} if protocol is from_scratch else {"far+near"})
     assert set(rows.protocol) == {protocol.__name__}
     assert outcome.posteriors.shape == (2, 54, 3)
-    np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
+    if protocol is not joint:  # whose head has "calm" as well
+        np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
 
 
 WORDS = {
@@ -87,24 +93,28 @@ WORDS = {
 
 def all_kinds_of_rows():
     """Rows of every protocol, and of every kind of task, on tiny tasks."""
-    brief = dict(steps=10, seeds=(0,), n_modules=8)
-    groups = transfer.groups("own", index_of(task("own", 4, 6)), task("own", 4, 6).features, 3)
+    brief = dict(steps=20, seeds=(0,), n_modules=8)
+    groups = transfer.groups(task("own", 4, 6), index_of(task("own", 4, 6)), 3)
     few, both = transfer.with_few_speakers(TARGET, 1, draw=2), transfer.pooled([NEAR, FAR])
+    said = transfer.with_sentences_parted(replace(TARGET, statement=np.tile(["a", "b"], 27)))
     normalised = replace(TARGET, inputs="speaker-normalised", modality="speech+landmarks")
     outcomes = [run(protocol, sources=(FAR, NEAR), **brief) for protocol in PROTOCOLS + OTHERS]
     outcomes += [run(pathnet, sources=(), **brief), run(fine_tune, few, (both,), **brief)]
     outcomes += [run(pathnet, group, groups[:1], **brief) for group in groups[1:]]
     outcomes += [run(transfer.zero_shot, normalised, (NEAR,), **brief)]
-    outcomes += [transfer.baseline(TARGET, model=GaussianNB(), protocol="bayes")]
-    memory = [outcome.memory for outcome in outcomes if outcome.memory is not None]
+    outcomes += [run(from_scratch, part, **brief) for part in said]
+    order = [replace(task, variant="in_turn") for task in (NEAR, FAR_3, TARGET)]
+    outcomes += [in_sequence(protocol, *order, **brief) for protocol in IN_SEQUENCE]
+    bayes = dict(model=make_pipeline(GaussianNB()), protocol="bayes")
+    outcomes += [transfer.baseline(TARGET, sources, **bayes) for sources in ((), (NEAR, FAR))]
     missing = not_run_rows("far not found", protocol="pathnet", source="far+near", **few.key())
-    return [outcome.rows for outcome in outcomes], memory, missing
+    return [outcome.rows for outcome in outcomes], missing
 
 
 def test_no_column_holds_two_facts():
     """Each has words of its own alone, of every protocol; together no two rows are the same."""
-    rows, memory, missing = all_kinds_of_rows()
-    for table in [*rows, *memory]:
+    rows, missing = all_kinds_of_rows()
+    for table in rows:
         for column, words in WORDS.items():
             assert table[column].astype(str).str.fullmatch(words).all(), table[column].unique()
         assert table["value"].between(0, 1).all()
@@ -114,9 +124,9 @@ def test_no_column_holds_two_facts():
         ["pathnet", "far+near", "target", "speech", "plain", "training_speakers=1", "2"]
         + ["not run: far not found"]
     )
-    every = check_rows(pd.concat([*rows, *memory]))
-    variants = ["", "after_target", "before_target", "groups=3"]
-    assert sorted(set(every["variant"])) == [*variants, "shared_emotions", "training_speakers=1"]
+    every = check_rows(pd.concat(rows))
+    variants = ["", "groups=3", "in_turn", "sentences_disjoint", "sentences_shared"]
+    assert sorted(set(every["variant"])) == [*variants, "training_speakers=1"]
     assert set(every.query("variant == 'groups=3'")["draw"]) == {2, 3}
     assert set(every.query("variant == 'training_speakers=1'")["draw"]) == {2}
 
@@ -126,22 +136,26 @@ def test_budget_is_the_same_for_all(protocol, monkeypatch):
     """Each protocol spends `steps` on each source and on the target, on paths of the same size."""
     calls = watch_training(monkeypatch)
     run(protocol, sources=(NEAR, FAR))
-    tasks = ["target 0"] if protocol is from_scratch else ["near 0", "far 1", "target 2"]
+    budgets = {from_scratch: {"target 0": 40}, joint: {"target&near&far 0": 120}}
+    in_turn = dict.fromkeys(["near 0", "far 1", "target 2"], 40)
     spent = pd.Series([call["steps"] for call in calls], [call["task"] for call in calls])
-    assert spent.groupby(level=0).sum().to_dict() == dict.fromkeys(tasks, 40)
+    assert spent.groupby(level=0).sum().to_dict() == budgets.get(protocol, in_turn)
     assert len({call["net"].parameters_on_path() for call in calls}) == 1
+
+
+def with_other_test_clips(task):
+    """The task with its first fold alone, and again with other test clips, but for the first."""
+    fold, features, emotion = task.folds[0], task.features.copy(), task.emotion.copy()
+    features[fold.test[1:]], emotion[fold.test[1:]] = 1e3, "anger"
+    same = replace(task, folds=(fold,))
+    return same, replace(same, features=features, emotion=emotion)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_test_speaker_leaves_no_trace_in_its_fold(protocol):
     """Other features and emotions of test clips change no prediction for those that stayed."""
-    fold = TARGET.folds[0]
-    features, emotion = TARGET.features.copy(), TARGET.emotion.copy()
-    features[fold.test[1:]], emotion[fold.test[1:]] = 1e3, "anger"
-    same = replace(TARGET, folds=(fold,))
-    other = replace(same, features=features, emotion=emotion)
-    first, second = (run(protocol, target=t).posteriors[:, fold.test[0]] for t in (same, other))
-    assert (first == second).all()
+    first, second = (run(protocol, target=t).posteriors for t in with_other_test_clips(TARGET))
+    assert (first[:, TARGET.folds[0].test[0]] == second[:, TARGET.folds[0].test[0]]).all()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -164,7 +178,7 @@ def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
     """While the target is learned, what the sources froze stays as it was, to the bit."""
     calls = watch_training(monkeypatch)
     frozen = run(pathnet).frozen
-    assert frozen.shape == (2, 3, 3, 5)
+    assert frozen.shape == (2, 3, 3, 7)
     assert (frozen.sum(3) == 2).all() and (frozen == frozen[:, :1]).all()
     of_source, of_target = calls[0]["net"], calls[-1]["net"]
     for layer, (learned, now) in enumerate(zip(of_source.layers, of_target.layers, strict=True)):
@@ -172,6 +186,13 @@ def test_pathnet_keeps_what_it_learned_on_the_source(monkeypatch):
             kept = frozen[replica // 3, 0, layer]
             assert (now[replica, kept] == learned[replica // 3, kept]).all()
             assert (now[replica, ~kept] != learned[replica // 3, ~kept]).any()
+
+
+def test_as_many_modules_as_ever_are_free():
+    """A layer has `n_active` more for each earlier task, where paths evolve alone."""
+    frozen = run(pathnet, sources=(NEAR, FAR)).frozen
+    assert frozen.shape == (2, 3, 3, 5 + 2 * 2) and (~frozen).sum(3).min() >= 5
+    assert run(fine_tune, sources=(NEAR, FAR)).frozen.shape == (2, 3, 3, 2)
 
 
 def test_frozen_share_is_counted_by_hand():
@@ -247,12 +268,6 @@ def test_what_cannot_be_learned_is_named(protocol, options, words):
         run(protocol, **options)
 
 
-def test_sources_of_one_name_are_remembered_apart():
-    """Two sources of one name have heads, and rows of memory, of their own."""
-    memory = run(pathnet, sources=(FAR, replace(NEAR, name="far"))).memory
-    assert set(memory["fold"]) == {"far 0", "far 1"} and len(check_rows(memory)) == len(memory)
-
-
 def index_of(task):
     """An index table with the speakers and emotions of a task."""
     columns = {"corpus": task.name, "speaker": task.speaker, "emotion": task.emotion}
@@ -278,6 +293,26 @@ def test_baseline_is_the_classifier_on_the_folds():
     assert row.protocol.item() == "bayes"
 
 
+def test_baseline_with_sources_learns_all_corpora():
+    """By hand: each corpus on its own scale, its emotions weighing alike, the target's compete.
+
+    One speaker alone has "joy", and no other emotion."""
+    emotion = np.char.replace(TARGET.emotion, "joy", "fear")
+    target = replace(TARGET, emotion=np.where(TARGET.speaker == "target0", "joy", emotion))
+    bayes = dict(model=make_pipeline(GaussianNB()), protocol="bayes")
+    outcome = transfer.baseline(target, (FAR,), **bayes)
+    far = StandardScaler().fit_transform(FAR.features)
+    for fold in target.folds:
+        scaler, y = StandardScaler().fit(target.features[fold.train]), target.emotion[fold.train]
+        x = np.concatenate([scaler.transform(target.features[fold.train]), far])
+        weights = compute_sample_weight("balanced", [*np.char.add("own ", y), *FAR.emotion])
+        by_hand = GaussianNB().fit(x, np.append(y, FAR.emotion), weights)
+        posteriors = by_hand.predict_proba(scaler.transform(target.features[fold.test]))
+        predicted = by_hand.classes_[(posteriors * (by_hand.classes_ != "calm")).argmax(1)]
+        assert (target.emotions[outcome.posteriors[0, fold.test].argmax(1)] == predicted).all()
+    assert set(outcome.rows["source"]) == {"far"}
+
+
 def test_scores_are_of_the_posteriors_by_hand():
     """Of three speakers' clips, one seed has all right and one the first speaker's all wrong."""
     right = (TARGET.emotion[:, None] == TARGET.emotions).astype(float)
@@ -291,34 +326,6 @@ def test_scores_are_of_the_posteriors_by_hand():
         "target0": [0.0],
     }
     assert wrong["seed"].eq(5).all() and set(wrong["fold"]) == {"all", TARGET.folds[0].name}
-
-
-def by_source(memory):
-    """UAR of a memory, a row a source and seed, before and after the target."""
-    assert list(memory.columns) == ROW_COLUMNS and memory["speaker"].eq("all").all()
-    memory = check_rows(memory).query("metric == 'uar'")
-    return memory.pivot(index=["fold", "seed"], columns="variant", values="value")
-
-
-def test_what_was_frozen_is_remembered_to_the_bit_and_what_was_tuned_is_not():
-    """PathNet recognises its sources alike before and after; fine-tuning has lost some of both."""
-    for protocol in (pathnet, frozen_features, fine_tune):
-        memory = run(protocol, sources=(FAR, NEAR), steps=100, learning_rate=0.02).memory
-        values = by_source(memory)
-        assert set(memory["source"]) == {"far+near"}
-        assert list(values.index) == [(name, seed) for name in ("far", "near") for seed in (0, 1)]
-        before, after = values["before_target"], values["after_target"]
-        assert before.gt(0.8).all()
-        assert (after < before).all() if protocol is fine_tune else (after == before).all()
-    assert run(from_scratch).memory is None
-
-
-@pytest.mark.parametrize("protocol", [pathnet, fine_tune])
-def test_a_task_named_like_its_source_keeps_both_heads(protocol):
-    """Of two groups of one corpus, memory and posteriors are those under other names."""
-    first, second = (run(protocol, sources=(s,)) for s in (FAR, replace(FAR, name="target")))
-    assert (by_source(first.memory).to_numpy() == by_source(second.memory).to_numpy()).all()
-    assert (first.posteriors == second.posteriors).all()
 
 
 def test_a_shared_head_starts_with_what_sources_know(monkeypatch):
@@ -359,23 +366,45 @@ def test_a_target_begins_as_what_its_source_taught(monkeypatch):
         np.testing.assert_allclose(of_source, of_target, atol=1e-6)
 
 
+ZEST = task("target", 1, emotions=("anger", "fear", "joy", "zest"), direction_seed=5)
+KNOWN = task("near", 2, direction_seed=5)
+CLEAR = dict(steps=200, learning_rate=0.02)
+
+
+def test_zero_shot_scores_all_clips_and_recognises_no_emotion_that_no_source_has():
+    """An emotion that is the target's alone has no posterior, the others are recognised."""
+    outcome = run(transfer.zero_shot, ZEST, (KNOWN,), **CLEAR)
+    assert set(outcome.rows["variant"]) == {""} and set(outcome.rows["source"]) == {"near"}
+    assert outcome.rows.query("speaker == 'all'")["n"].eq(72).all()
+    assert (outcome.posteriors[:, :, 3] == 0).all()
+    right = ZEST.emotions[outcome.posteriors.argmax(2)] == ZEST.emotion
+    assert right[:, ZEST.emotion != "zest"].mean() > 0.6
+
+
 def test_zero_shot_sees_no_label_of_the_target():
-    """Other emotions of training clips change nothing; clips of other emotions are not tested."""
-    target = task("target", 1, emotions=("anger", "fear", "joy", "zest"), direction_seed=5)
-    sources = (task("near", 2, emotions=("anger", "fear", "joy"), direction_seed=5),)
-    brief = dict(sources=sources, steps=200, learning_rate=0.01)
-    outcome = run(transfer.zero_shot, target, **brief)
-    assert set(outcome.rows["variant"]) == {"shared_emotions"}
-    assert set(outcome.rows["source"]) == {"near"}
-    assert outcome.rows.query("speaker == 'all'")["n"].eq(54).all()
-    assert outcome.rows.query("speaker == 'all' and metric == 'uar'")["value"].gt(0.5).all()
-    fold, known = target.folds[0], np.flatnonzero(target.emotion != "zest")
-    learned, emotion = np.intersect1d(fold.train, known), target.emotion.copy()
-    emotion[learned] = np.roll(target.emotion[learned], 1)
-    other = run(transfer.zero_shot, replace(target, emotion=emotion, folds=(fold,)), **brief)
-    tested = np.isin(known, fold.test)
-    first, second = (o.posteriors[:, tested] for o in (outcome, other))
-    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-6)
+    """Other emotions of training clips change nothing."""
+    fold, emotion = ZEST.folds[0], ZEST.emotion.copy()
+    emotion[fold.train] = np.roll(emotion[fold.train], 9)
+    targets = (replace(ZEST, folds=(fold,)), replace(ZEST, folds=(fold,), emotion=emotion))
+    first, second = (run(transfer.zero_shot, t, (KNOWN,)).posteriors for t in targets)
+    assert (first[:, fold.test] == second[:, fold.test]).all()
+
+
+def test_joint_learns_all_corpora_each_on_its_own_scale(monkeypatch):
+    """From the fold's training clips and all of the sources, here in other units, to rounding."""
+    calls, moved = watch_training(monkeypatch), replace(NEAR, features=64 * NEAR.features + 50)
+    first, second = (run(joint, sources=(s, FAR)).posteriors for s in (NEAR, moved))
+    np.testing.assert_allclose(first, second, atol=1e-3)
+    for rows, fold in zip(calls[0]["examples"].rows, TARGET.folds * 2, strict=True):
+        assert sorted(rows) == [*fold.train, *range(54, 54 + 54 + 24)]
+
+
+def test_joint_tests_only_emotions_of_the_target(monkeypatch):
+    """One head is of the union; the posterior of "calm", which far has alone, does not count."""
+    calls = watch_training(monkeypatch)
+    outcome = run(joint, sources=(FAR,))
+    assert calls[0]["net"].heads["target&far 0"].shape[1] == 4
+    assert outcome.posteriors.shape == (2, 54, 3) and outcome.posteriors.sum(2).max() < 1
 
 
 def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
@@ -390,10 +419,19 @@ def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
 
 def test_presets_are_their_settings():
     """The shared protocols are fine-tuning and PathNet with a shared head, and a forced path."""
-    fine_tuned = run(transfer.fine_tune_shared).posteriors
-    assert (fine_tuned == run(fine_tune, head="shared").posteriors).all()
-    kept = run(transfer.pathnet_shared).posteriors
-    assert (kept == run(pathnet, head="shared", frozen_path="forced", fresh=0.03).posteriors).all()
+    forced = dict(head="shared", frozen_path="forced", fresh=0.03)
+    for preset, protocol, settings in (
+        (transfer.fine_tune_shared, fine_tune, dict(head="shared")),
+        (transfer.pathnet_final, pathnet, dict(final_share=0.5)),
+        (transfer.pathnet_shared, pathnet, dict(final_share=0.5) | forced),
+        (partial(transfer.pathnet_final, final_share=0.0), pathnet, {}),
+        (
+            partial(transfer.pathnet_shared, final_share=0.25),
+            pathnet,
+            dict(final_share=0.25) | forced,
+        ),
+    ):
+        assert (run(preset).posteriors == run(protocol, **settings).posteriors).all()
 
 
 @pytest.mark.parametrize("frozen_path", ["free", "forced"])
@@ -426,7 +464,8 @@ def framed(task, seed=0):
     n_frames = generator.integers(2, 4, len(task.emotion))
     clip = generator.permutation(np.repeat(np.arange(len(task.emotion)), n_frames))
     noise = generator.standard_normal((len(clip), 12), dtype=np.float32)
-    return replace(task, features=(task.features[clip] + noise).reshape(-1, 1, 3, 4), clip=clip)
+    images = (task.features[clip] + noise).reshape(-1, 1, 3, 4)
+    return replace(task, features=images, clip=clip, group=None)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -437,3 +476,130 @@ def test_frames_decide_together(protocol):
     assert outcome.posteriors.shape == (2, 54, 3)
     np.testing.assert_allclose(outcome.posteriors.sum(2), 1, rtol=1e-5)
     assert outcome.rows.query("speaker != 'all' and metric == 'uar'")["n"].eq(18).all()
+
+
+FAR_3, THIRD = (
+    task("far", 3, emotions=("anger", "calm")),
+    task("third", 5, emotions=("fear", "joy")),
+)
+IN_SEQUENCE = list(transfer.IN_SEQUENCE)
+WITH_TURNS = [protocol for protocol in IN_SEQUENCE if protocol != "joint"]
+
+
+def in_sequence(protocol, *order, **settings):
+    *sources, target = order or (NEAR, FAR_3, TARGET)
+    return transfer.sequence(target, sources, protocol=protocol, **BRIEF | settings)
+
+
+def watch_scores(monkeypatch):
+    """Posteriors of what is scored, by tasks learned so far and task tested."""
+    scored, score = {}, transfer.score
+
+    def watching(task, posteriors, seeds, **key):
+        scored[key["source"], task.name] = posteriors
+        return score(task, posteriors, seeds, **key)
+
+    monkeypatch.setattr(transfer, "score", watching)
+    return scored
+
+
+def uar_in_sequence(*args, **settings):
+    rows = in_sequence(*args, **settings).rows.query("metric == 'uar' and speaker != 'all'")
+    return rows.groupby(["source", "target"])["value"].mean()
+
+
+@pytest.mark.parametrize("protocol", IN_SEQUENCE)
+def test_a_task_is_tested_before_and_after_it_is_learned_and_after_later_ones(protocol):
+    """Rows are of (tasks learned so far, task tested); of what is learned at once, after all."""
+    rows = check_rows(in_sequence(protocol, kept=2).rows)
+    last = [("near+far+target", name) for name in ("near", "far", "target")]
+    turns = [("", "near"), ("near", "near"), ("near", "far"), ("near+far", "near")]
+    turns += [("near+far", "far"), ("near+far", "target"), *last]
+    keys = list(dict.fromkeys(zip(rows["source"], rows["target"])))
+    assert keys == (last if protocol == "joint" else turns)
+    assert rows["protocol"].eq(protocol).all() and len(rows) == len(keys) * 2 * 2 * (3 + 1)
+
+
+@pytest.mark.parametrize("protocol", IN_SEQUENCE)
+def test_a_sequence_keeps_the_budget(protocol, monkeypatch):
+    """`steps` on each task, or all of them at once, or in one head of all; half on the best path
+    where the protocol does so."""
+    calls = watch_training(monkeypatch)
+    in_sequence(protocol, kept=2)
+    spent = pd.Series([call["steps"] for call in calls], [call["task"] for call in calls])
+    by_task = dict.fromkeys(["near 0", "far 1", "target 2"], 40)
+    budget = {"near&far&target 0": 120} if protocol in ("joint", "rehearsal") else by_task
+    assert spent.groupby(level=0).sum().to_dict() == budget
+    assert (calls[-1]["steps"] == 20) == (protocol in ("pathnet_final", "pathnet_shared"))
+
+
+@pytest.mark.parametrize("protocol", WITH_TURNS)
+def test_orders_that_begin_alike_are_alike_so_far(protocol, monkeypatch):
+    """What follows changes no posterior of the first two tasks, to the bit."""
+    scored, seen = watch_scores(monkeypatch), []
+    for later in ((TARGET, THIRD), (THIRD, TARGET)):
+        in_sequence(protocol, NEAR, FAR_3, *later, kept=2)
+        seen.append(dict(list(scored.items())[:5]))  # up to ("near+far", "far")
+        scored.clear()
+    assert list(seen[0]) == list(seen[1]) and list(seen[0])[-1] == ("near+far", "far")
+    assert all((seen[1][key] == posteriors).all() for key, posteriors in seen[0].items())
+
+
+@pytest.mark.parametrize("protocol", IN_SEQUENCE)
+def test_a_seed_of_a_sequence_is_the_same_alone(protocol):
+    """Its rows do not depend on which other seeds run."""
+    both, alone = (in_sequence(protocol, kept=2, seeds=seeds).rows for seeds in ((0, 1), (1,)))
+    pd.testing.assert_frame_equal(both[both["seed"] == 1].reset_index(drop=True), alone)
+
+
+@pytest.mark.parametrize("protocol", WITH_TURNS)
+def test_pathnet_remembers_to_the_bit_what_others_forget(protocol, monkeypatch):
+    """Posteriors of the first task are the same after later ones, with PathNet alone."""
+    scored = watch_scores(monkeypatch)
+    in_sequence(protocol, kept=2)
+    once, twice, at_last = (scored[s, "near"] for s in ("near", "near+far", "near+far+target"))
+    same = (once == twice).all() and (once == at_last).all()
+    assert same == protocol.startswith("pathnet")
+
+
+@pytest.mark.parametrize("protocol", [pathnet, fine_tune])
+def test_a_task_named_like_its_source_keeps_both_heads(protocol):
+    """Of two groups of one corpus, posteriors are those under other names."""
+    first, second = (run(protocol, sources=(s,)) for s in (FAR, replace(FAR, name="target")))
+    assert (first.posteriors == second.posteriors).all()
+
+
+def test_fine_tuning_forgets_more_than_it_would_beside_kept_clips():
+    """On data that contradict each other, some kept clips of a task save most of it."""
+    order, after = (NEAR, task("target", 1, direction_seed=7)), ("near+target", "near")
+    tuned = uar_in_sequence("fine_tune", *order, **CLEAR)
+    beside, without = (uar_in_sequence("rehearsal", *order, kept=k, **CLEAR) for k in (6, 0))
+    assert tuned["near", "near"] > 0.9 and beside["near", "near"] > 0.9
+    assert without[after] + 0.1 < beside[after] > tuned[after] + 0.1
+
+
+def test_a_head_that_starts_with_what_others_know_transfers_forward():
+    """Before it is learned, a task like the last is recognised with a shared head alone."""
+    shared, new = (
+        uar_in_sequence(protocol, NEAR, TARGET, **CLEAR)["near", "target"]
+        for protocol in ("fine_tune_shared", "fine_tune")
+    )
+    assert shared > 0.7 > 0.5 > new
+
+
+@pytest.mark.parametrize("protocol", IN_SEQUENCE)
+def test_test_speakers_of_no_task_leave_a_trace(protocol, monkeypatch):
+    """Other features and emotions of test clips of all tasks change none that stayed."""
+    scored, seen = watch_scores(monkeypatch), []
+    for order in zip(*map(with_other_test_clips, (NEAR, FAR_3, TARGET))):
+        in_sequence(protocol, *order, kept=2)
+        seen.append({key: posteriors[:, 0] for key, posteriors in scored.items()})
+    assert all((seen[1][key] == posteriors).all() for key, posteriors in seen[0].items())
+
+
+def test_tasks_in_sequence_have_equally_many_folds():
+    """The error counts those of each; another protocol is named with those that there are."""
+    with pytest.raises(ValueError, match=r"\['far', 'target'\] have \[2, 3\] folds each"):
+        in_sequence("pathnet", FAR, TARGET)
+    with pytest.raises(ValueError, match="protocol = 'svm': choose from fine_tune, .*pathnet"):
+        in_sequence("svm", NEAR, TARGET)
