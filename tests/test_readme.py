@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pathemo import metrics, report
@@ -110,3 +111,31 @@ def test_sentences_say_what_the_rows_say(text, monkeypatch):
     )
     assert product.format(**fused.loc["fusion_product"]) in words
     assert nested.format(**fused.loc["fusion_nested"]) in words
+
+
+def test_the_last_look_is_of_these_rows(monkeypatch):
+    """The last line of the log of looks has the main effects of the rows of reports/paper."""
+    monkeypatch.chdir(PROJECT)
+    last = pd.read_csv(PROJECT / "reports" / "looks.csv").iloc[-1, 5:].astype(float)
+    rows = report.rows(profile="paper")
+    speech = rows[rows["modality"].eq("speech") & ~rows["notebook"].str.startswith("06")]
+    whole, few = speech[speech["variant"].eq("")], speech["variant"].str.startswith("training_")
+    faces = rows[rows["modality"].eq("hog") & rows["variant"].eq("")]
+    within = rows["modality"].eq("landmarks") & rows["variant"].str.startswith("groups=")
+    parts = {
+        "one_source": whole[~whole["source"].str.contains("[+&]")],
+        "several_sources": whole[
+            ~whole["source"].str.contains("&") & whole["source"].str.contains(r"\+|^$")
+        ],
+        "few_speakers": speech[few],
+        "faces_within": rows[within],
+        "faces_across": faces,
+    }
+    for effect, value in last.items():
+        [where] = [name for name in parts if effect.startswith(name)]
+        way, _, rival = re.fullmatch(rf"{where}_(pathnet(_shared)?)_(.+)_\w+", effect).groups()
+        over = ["variant"] if where == "few_speakers" else []
+        table = metrics.paired_difference(parts[where], way, rival, ["inputs"], over=over)
+        inputs = "plain" if effect.endswith("_plain") else "speaker-normalised"
+        difference = table.set_index("inputs")["difference"][inputs]
+        assert value == pytest.approx(100 * difference, abs=0.051), effect
