@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -79,38 +80,19 @@ def test_results_table_is_that_of_the_rows(text, monkeypatch):
     report.readme(check=True)
 
 
-def test_sentences_say_what_the_rows_say(text, monkeypatch):
-    """What speakers and sentences give away, and sound and face together: numbers of the text."""
-    monkeypatch.chdir(PROJECT)
-    words, rows = " ".join(text.split()), report.rows(profile="paper")
-    rows = rows[rows["note"].eq("")]
-    key = ["target", "inputs", "protocol"]
+def test_sentences_are_those_of_the_findings(text):
+    """What was found is what notebook 07 made of the rows of reports/paper, word by word."""
+    [path] = (PROJECT / "reports" / "paper").glob("07_*/*.ipynb")
+    outputs = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", ())]
+    told = [o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", ())]
+    [sentences] = [markdown for markdown in told if markdown.startswith("- **Speech, all")]
+    assert " ".join(sentences.split()) in " ".join(text.split())
 
-    def percent(part, by, **options):
-        return 100 * metrics.summary(part, by, **options).set_index(by)[["mean", "pooled"]]
 
-    speech = rows[rows["notebook"].str.startswith("02") & rows["modality"].eq("speech")]
-    leak = percent(speech[speech["variant"].isin(["", "speakers_shared"])], [*key, "variant"])
-    leak = leak["pooled"].unstack().dropna().diff(axis=1)["speakers_shared"]
-    assert f"adds {leak.min():.0f} to {leak.max():.0f} points" in words
-
-    heard = percent(speech[speech["variant"].str.startswith("sent")], [*key, "variant"])["mean"]
-    savee = heard.unstack().xs(("savee", "logistic"), level=("target", "protocol")).round(1)
-    plain, normalised = (savee.loc[i] for i in ("plain", "speaker-normalised"))
-    falls = "from {sentences_shared} to {sentences_disjoint} ({})"
-    assert falls.format("plain", **plain) in words
-    assert falls.format("speaker-normalised", **normalised) in words
-    price = heard.unstack().drop("savee").diff(axis=1)["sentences_shared"]
-    assert f"new words cost {price.min():.0f} to {price.max():.0f} points" in words
-
-    fused = rows[rows["variant"].eq("members=all") & rows["notebook"].str.startswith("06")]
-    fused = percent(fused, ["inputs", "protocol"], metric="accuracy")["mean"].unstack(0).round(1)
-    product, nested = (
-        "{plain} % of the clips, speaker-normalised {speaker-normalised} %",
-        "{plain} % and {speaker-normalised} %",
-    )
-    assert product.format(**fused.loc["fusion_product"]) in words
-    assert nested.format(**fused.loc["fusion_nested"]) in words
+def test_it_is_short(text):
+    """A newcomer reads it to its end: at most 900 words beside code and table, and 130 lines."""
+    prose = re.sub(r"```.*?```|<!-- results.*results -->", "", text, flags=re.DOTALL)
+    assert len(prose.split()) <= 900 and len(text.splitlines()) <= 130
 
 
 def test_the_last_look_is_of_these_rows(monkeypatch):
