@@ -41,6 +41,8 @@ number is a row of [results.csv.gz](results.csv.gz), averaged in the [results](#
 parameters, corpora and versions of a run are told in the last cell of its notebook. Times are
 without what earlier runs had finished, which is kept.
 
+{answers}
+
 ## Notebooks
 
 {notebooks}
@@ -246,7 +248,7 @@ def _summarise(settings):
 
     Results are of notebooks that are up to date: rows of another code or corpus are not mixed in.
     """
-    folder, lines, figures, current = settings["folder"], [], [], []
+    folder, lines, figures, answers, current = settings["folder"], [], [], [], []
     for name in settings["notebooks"]:
         title, question = title_and_question(name)
         place, state = folder / name, "**Not run yet.**"
@@ -256,6 +258,9 @@ def _summarise(settings):
         if _is_current(settings, name):
             state = "Up to date."
             current += [path.parent.name for path in place.glob("rows.csv.gz")]
+            cells = nbformat.read(place / f"{name}.ipynb", as_version=4).cells
+            tagged = [cell for cell in cells if "answer" in cell.metadata.get("tags", ())]
+            answers += [out["data"]["text/markdown"] for cell in tagged for out in cell.outputs]
         for path in place.glob("provenance.json"):
             state += f" It ran in {json.loads(path.read_text(encoding='utf-8'))['duration']}."
         lines.append(f"- {title}: {question} {state}")
@@ -269,8 +274,10 @@ def _summarise(settings):
     shown, results = metrics.headline(rows), ""
     if shown["metric"].eq("uar").any():
         results = metrics.markdown_table(metrics.results_table(shown))
+        results += f"\n{metrics.not_run(shown)}\n"
     parts = {"profile": folder.name, "banner": BANNERS[settings["data"]], "results": results}
     parts |= {"notebooks": "\n".join(lines), "figures": "\n".join(figures)}
+    parts["answers"] = "\n".join(answers)
     files.write_text(folder / "README.md", OVERVIEW.format_map(settings | parts))
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
 

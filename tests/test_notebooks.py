@@ -20,6 +20,7 @@ TAGS = {
     "nbval-check-output",
     "nbval-ignore-output",
     "raises-exception",
+    "answer",  # ours: the front page of a report shows what such a cell displays
 }
 ABSOLUTE = re.compile(r"(?<![\w.:/~])/(home|root|tmp|usr|Users|mnt|opt|var|work)/|[A-Z]:\\\\")
 
@@ -119,7 +120,7 @@ def test_rows_and_figures_go_through_the_report(code):
 
 
 def test_known_tags(notebook):
-    """Only tags that papermill, nbval and nbstripout know, so a misspelt one is found."""
+    """Only tags that papermill, nbval, nbstripout or we know, so a misspelt one is found."""
     for cell in notebook.cells:
         assert tags(cell) <= TAGS
         assert ("nbval-check-output" in tags(cell)) == ("keep_output" in tags(cell))

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 from test_runner import (
     PICTURE,
@@ -23,6 +24,8 @@ NOT_RUN = """import pandas as pd
 from pathemo.metrics import not_run_rows
 missing = not_run_rows("savee not found", target="savee", protocol="svm")
 rows = report.save_rows(pd.concat([rows, missing]))"""
+ANSWER = """from IPython.display import Markdown, display
+display(Markdown("- made of rows"))"""
 FORMULA = r"""Inline $x^2$ and
 
 $$ h_l = \sum_{m \in \text{path}_l} f_{l,m}(h_{l-1}), \qquad h_0 = x $$"""
@@ -54,8 +57,12 @@ def small(tmp_path_factory):
     """Report of two notebooks: the first has all that pages show, the second fails."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(new_project(tmp_path_factory.mktemp("small")))
-        cells = [SETUP, PICTURE, ROWS, NOT_RUN, PROVENANCE]
+        cells = [SETUP, PICTURE, ROWS, NOT_RUN, ANSWER, PROVENANCE]
         write_notebook("01_one", *cells, title="The first", text=FORMULA)
+        path = Path("notebooks", "01_one.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[-2].metadata["tags"] = ["answer"]
+        nbformat.write(notebook, path)
         write_notebook("02_two", "1 / 0", title="The second")
         write_profile({"01_one": {}, "02_two": {}})
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -116,7 +123,7 @@ def test_the_index_tells_what_was_run(small):
     assert "The second: Is" in text and text.count("<strong>Not run yet.</strong>") == 1
     assert "It costs nothing" not in text
     assert re.search(rf'{link}<span [^>]*><img alt="An empty plot, naïvely" src="_images/', text)
-    assert re.search(r"<td><p>savee</p></td>.*?<td><p>not run</p></td>", text)
+    assert "Not run, for want of data: savee (speech)." in text and "made of rows" in text
 
 
 def test_a_notebooks_page_has_formulas_and_alternative_text(small):
@@ -133,7 +140,8 @@ def test_the_forge_shows_the_same(small):
     links = re.findall(r"\]\((.+?)\)", text)
     assert {"01_one/01_one.ipynb", "01_one/line.png", "results.csv.gz"} <= set(links)
     assert all((small / link).is_file() for link in links if link != "#results")
-    assert "| savee | speech | plain | none | not run |" in text
+    assert "Not run, for want of data: savee (speech)." in text
+    assert text.index("- made of rows") < text.index("## Notebooks")
     assert "<strong>SYNTHETIC</strong> data" in text
 
 
