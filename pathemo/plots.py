@@ -142,7 +142,8 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
     chance : float
         What guessing scores: 1 / K for UAR, the share of the largest class for accuracy.
     """
-    table = _ordered(_summary(rows, ["protocol"], metric))
+    table = _ordered(metrics.summary(rows, ["protocol"], metric=metric))
+    table[["low", "high"]] = table[["low", "high"]].clip(0, 1)  # a t interval may leave it
     speakers = rows[(rows["metric"] == metric) & (rows["speaker"] != "all")]
     means = speakers.groupby(["target", "speaker", "protocol"])["value"].mean()
     values = means.unstack().reindex(columns=table["protocol"])  # (speakers, protocols)
@@ -163,30 +164,10 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
         text = "not run" if np.isnan(mean) else f"{100 * mean:.1f}"
         ax.text(place + 0.3, np.nan_to_num(mean, nan=chance), text)
     ax.set_xticks(table.index, table["protocol"].str.replace("_", " ").str.wrap(10))
-    _percent(ax, chance)
+    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    ax.text(1, chance, "chance", color=GREY, transform=ax.get_yaxis_transform())
+    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     ax.set_ylabel(f"{metric} [%]".replace("uar", "UAR"))
-    return ax
-
-
-def plot_learning_curve(rows, variants, *, chance, label, legend=True, ax=None):
-    """Draw UAR over variants of a task, a line a protocol: mean over test speakers, 95 % interval.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Result rows of one target and one kind of inputs.
-    variants : dict of str
-        What the axis says of each variant, from left to right: `{"training_speakers=1": "1",
-        "": "all"}`. Rows of other variants are left out.
-    label : str
-        What the axis counts, "training speakers" for instance.
-    legend : bool
-        Name the protocols, right of the axes; of a row of panels the last one is enough.
-    """
-    table = _summary(rows[rows["variant"].isin(variants)], ["protocol", "variant"])
-    ax = _curves(table, "mean", variants, label, legend, ax)
-    _percent(ax, chance)
-    ax.set_ylabel("UAR [%]")
     return ax
 
 
@@ -194,16 +175,38 @@ def plot_difference_curve(differences, variants, *, margin=2, label, legend=True
     """Draw paired differences over variants of a task, a line a protocol, with 95 % intervals.
 
     Shaded is what is smaller than `margin` [points]: an interval that lies in it whole tells that
-    protocol and rival are level. `differences` has columns protocol, variant, difference, low and
-    high, as of `metrics.compare`, with one rival a protocol; all else is as in
-    `plot_learning_curve`.
+    protocol and rival are level.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        Columns protocol, variant, difference, low and high, as of `metrics.compare`, with one rival
+        a protocol, of one target and one kind of inputs.
+    variants : dict of str
+        What the axis says of each variant, from left to right: `{"training_speakers=1": "1",
+        "": "all"}`. Those of other variants are left out.
+    label : str
+        What the axis counts, "training speakers" for instance.
+    legend : bool
+        Name the protocols, right of the axes; of a row of panels the last one is enough.
     """
+    ax, numbers = _axes(ax, 8, 4.5), ["difference", "low", "high"]
     table = differences[differences["variant"].isin(variants)]
-    table = table.assign(**100 * table[["difference", "low", "high"]])
-    ax = _curves(table, "difference", variants, label, legend, ax)
+    table = table.assign(
+        **100 * table[numbers], place=pd.Index(variants).get_indexer(table["variant"])
+    )
+    curves = _ordered(table.sort_values("place")).groupby("protocol", sort=False)
+    for rank, (protocol, curve) in enumerate(curves):
+        color = PROTOCOL_COLORS.get(protocol, GREY)
+        place = curve["place"] + 0.06 * (rank - (len(curves) - 1) / 2)  # beside each other
+        ax.vlines(place, curve["low"], curve["high"], color)
+        ax.plot(place, curve["difference"], "o-", color=color, label=protocol)
     ax.axhspan(-margin, margin, color=IDLE_COLOR, alpha=0.5, linewidth=0, zorder=0)
     ax.axhline(0, color=GREY, linewidth=1, zorder=0)
-    ax.set_ylabel("points of UAR")
+    ax.set_xticks(range(len(variants)), variants.values())
+    ax.set(xlabel=label, ylabel="points of UAR")
+    if legend:
+        ax.legend(loc="upper left", bbox_to_anchor=(1.1, 1))
     return ax
 
 
@@ -248,36 +251,7 @@ def _axes(ax, width, height):
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
-def _summary(rows, by, metric="uar"):
-    """Return the summary, its intervals within the range of a score."""
-    table = metrics.summary(rows, by, metric=metric)
-    return table.assign(low=table["low"].clip(lower=0), high=table["high"].clip(upper=1))
-
-
 def _ordered(table):
     """Return the table with its protocols in the order of their colours."""
     rank = pd.Index(PROTOCOL_COLORS).get_indexer
     return table.sort_values("protocol", key=rank, kind="stable", ignore_index=True)
-
-
-def _curves(table, column, variants, label, legend, ax):
-    """Draw `column` over variants, a line a protocol with its intervals."""
-    ax = _axes(ax, 8, 4.5)
-    table = table.assign(place=pd.Index(variants).get_indexer(table["variant"]))
-    curves = _ordered(table.sort_values("place")).groupby("protocol", sort=False)
-    for rank, (protocol, curve) in enumerate(curves):
-        color = PROTOCOL_COLORS.get(protocol, GREY)
-        place = curve["place"] + 0.06 * (rank - (len(curves) - 1) / 2)  # beside each other
-        ax.vlines(place, curve["low"], curve["high"], color)
-        ax.plot(place, curve[column], "o-", color=color, label=protocol)
-    ax.set_xticks(range(len(variants)), variants.values())
-    ax.set_xlabel(label)
-    if legend:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.1, 1))
-    return ax
-
-
-def _percent(ax, chance):
-    ax.axhline(chance, color=GREY, linewidth=1, linestyle="--", zorder=0)
-    ax.text(1, chance, "chance", color=GREY, transform=ax.get_yaxis_transform())
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))

@@ -48,13 +48,6 @@ def differences_by_variant():
     return table.assign(protocol=["pathnet", "pathnet", "fine_tune", "fine_tune"])
 
 
-def few_speakers():
-    whole = rows(n_speakers=3)
-    few = [whole.assign(variant=f"training_speakers={k}", value=0.1 * k) for k in (4, 1)]
-    return pd.concat([*few, whole], ignore_index=True)
-
-
-VARIANTS = {"training_speakers=1": "1", "training_speakers=4": "4", "": "all"}
 DRAWINGS = {
     "path": lambda ax: plots.plot_path(PATH, n_modules=5, frozen=FROZEN, ax=ax),
     "population": lambda ax: plots.plot_path([PATH, PATH[::-1]], n_modules=5, ax=ax),
@@ -63,9 +56,6 @@ DRAWINGS = {
         ax=ax,
     ),
     "comparison": lambda ax: plots.plot_comparison(rows(), chance=1 / 7, ax=ax),
-    "learning": lambda ax: plots.plot_learning_curve(
-        few_speakers(), VARIANTS, chance=0.2, label="training speakers", ax=ax
-    ),
     "difference": lambda ax: plots.plot_difference_curve(
         differences_by_variant(), {"k=1": "1", "k=4": "4"}, label="training speakers", ax=ax
     ),
@@ -212,12 +202,9 @@ def test_no_interval_leaves_the_range_of_scores(scores):
     whole = rows(n_speakers=2).assign(value=lambda rows: np.take(scores, rows["speaker"] == "01"))
     summary = metrics.summary(whole, ["protocol"])
     assert summary["low"].min() < 0 or summary["high"].max() > 1
-    for ax in (
-        plots.plot_comparison(whole, chance=0.2),
-        plots.plot_learning_curve(whole, {"": "all"}, chance=0.2, label="speakers"),
-    ):
-        assert intervals(ax).shape == (2, 2)
-        assert 0 <= intervals(ax).min() < intervals(ax).max() <= 1
+    ax = plots.plot_comparison(whole, chance=0.2)
+    assert intervals(ax).shape == (2, 2)
+    assert 0 <= intervals(ax).min() < intervals(ax).max() <= 1
 
 
 def test_colours_and_markers_are_distinct():
@@ -233,18 +220,9 @@ def test_no_two_colours_are_taken_for_each_other():
     assert min(np.linalg.norm(one - other) for one, other in combinations(lab, 2)) > 20
 
 
-def test_learning_curve_goes_from_few_speakers_to_all():
-    """A point a variant in the order given; heights are the means over test speakers."""
-    ax = draw("learning")
-    assert tick_labels(ax.xaxis) == ["1", "4", "all"]
-    mean = rows(n_speakers=3).query("protocol == 'from_scratch'")["value"].mean()
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.1, 0.4, mean])
-
-
-@pytest.mark.parametrize("name", ["learning", "difference"])
-def test_a_legend_covers_no_data(name):
+def test_a_legend_covers_no_data():
     """The legend stands right of the axes, and whatever is written there."""
-    ax = DRAWINGS[name](None)
+    ax = DRAWINGS["difference"](None)
     ax.figure.canvas.draw()
     left = max(box.get_window_extent().x1 for box in (ax.patch, *ax.texts))
     assert ax.get_legend().get_window_extent().x0 > left
@@ -254,9 +232,7 @@ def test_a_legend_covers_no_data(name):
 def test_a_panel_without_a_legend():
     """Of a row of panels those that are told so have none."""
     look = dict(label="speakers", legend=False)
-    curve = plots.plot_learning_curve(few_speakers(), VARIANTS, chance=0.2, **look)
     difference = plots.plot_difference_curve(differences_by_variant(), {"k=1": "1"}, **look)
-    assert curve.get_legend() is None
     assert difference.get_legend() is None
 
 
