@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from torch.nn.functional import conv2d, hardswish, linear
 
 from pathemo import speech
 from pathemo.multimodal import nets
@@ -122,6 +123,136 @@ def test_nothing_of_a_checkpoint_is_run(tmp_path, capsys):
     with pytest.raises(pickle.UnpicklingError):
         nets.published_cnn14(tmp_path / "harmful.pth")
     assert "was run" not in capsys.readouterr().out
+
+
+BLOCKS = [  # of mn04: squeeze-excitation, activation, stride
+    *[(0, torch.relu, stride) for stride in (1, 2, 1)],
+    *[(1, torch.relu, stride) for stride in (2, 1, 1)],
+    *[(0, hardswish, stride) for stride in (2, 1, 1, 1)],
+    *[(1, hardswish, stride) for stride in (1, 1, 2, 1, 1)],
+]
+
+
+@pytest.fixture(scope="module")
+def mn04():
+    """Random weights, and statistics of its norms that are not those of a fresh one."""
+    torch.manual_seed(0)
+    net = nets.MN04().train()
+    for _ in range(30):
+        net(torch.randn(8, 128, 64))
+    return net.eval()
+
+
+@pytest.fixture
+def mn04_file(mn04, tmp_path):
+    """A file as EfficientAT publishes it: weights by name."""
+    torch.save(mn04.state_dict(), tmp_path / "mn04.pt")
+    return tmp_path / "mn04.pt"
+
+
+def mn04_logits(state, levels):
+    """A plain re-implementation: logits from weights by name."""
+
+    def layer(x, name, activation=None, stride=1):
+        weight = state[f"{name}.0.weight"]
+        groups = 1 if weight.shape[1] == x.shape[1] else x.shape[1]  # else depthwise
+        x = conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=groups)
+        scale, shift, mean, variance = (state[f"{name}.1.{part}"] for part in NORM[:4])
+        scale = scale / (variance + 1e-3).sqrt()
+        x = scale[:, None, None] * (x - mean[:, None, None]) + shift[:, None, None]
+        return activation(x) if activation else x
+
+    def dense(x, name):
+        return linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = layer(levels[:, None], "features.0", hardswish, 2)
+    for number, (squeezed, activation, stride) in enumerate(BLOCKS, start=1):
+        block, before = f"features.{number}.block", x
+        places = iter(range(4))
+        if number > 1:  # the first one does not expand
+            x = layer(x, f"{block}.{next(places)}", activation)
+        x = layer(x, f"{block}.{next(places)}", activation, stride)
+        if squeezed:
+            gate = f"{block}.{next(places)}.conc_se_layers.0"
+            means = dense(x.mean(dim=(2, 3)), f"{gate}.fc1").relu()
+            x = x * dense(means, f"{gate}.fc2").sigmoid()[:, :, None, None]
+        x = layer(x, f"{block}.{next(places)}")
+        x = x + before if x.shape == before.shape and stride == 1 else x
+    x = layer(x, "features.16", hardswish).mean(dim=(2, 3))
+    return dense(hardswish(dense(x, "classifier.2")), "classifier.5")
+
+
+def test_mn04_is_a_plain_chain_of_its_blocks(mn04):
+    """Logits are those of the re-implementation; embeddings are 384 numbers a clip."""
+    levels = torch.randn(2, 128, 70)
+    torch.testing.assert_close(
+        mn04(levels), mn04_logits(mn04.state_dict(), levels), atol=1e-4, rtol=1e-4
+    )
+    assert mn04.embed(levels).shape == (2, 384)
+
+
+def test_mn04_front_end_is_that_of_its_training():
+    """Levels of a sweep in noise equal those of a plain reference within 1e-4."""
+    y = librosa.chirp(fmin=50, fmax=15000, sr=32000, duration=0.3)
+    y = np.float32(y + np.random.default_rng(0).normal(size=len(y)) / 20)
+    emphasised = np.pad(y[1:] - 0.97 * y[:-1], 512, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(emphasised, 1024)[::320]
+    power = np.abs(np.fft.rfft(windows * np.pad(np.hanning(800), 112))) ** 2
+    mel = 1127 * np.log(1 + np.arange(513) * 31.25 / 700)
+    edges = np.linspace(0, 1127 * np.log(1 + 15000 / 700), 130)
+    bands = [np.interp(mel, edges[band : band + 3], [0, 1, 0]) @ power.T for band in range(128)]
+    expected = (np.log(np.array(bands) + 1e-5) + 4.5) / 5
+    levels = nets.mn04_front_end(y)
+    assert levels.dtype == np.float32
+    np.testing.assert_allclose(levels, expected, rtol=0, atol=1e-4)
+
+
+def test_mn04_levels_are_those_of_speech_alone(tmp_path, monkeypatch):
+    """Silence around it is cut off; what is shorter than a window is padded; kept on disk."""
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
+    y = np.random.default_rng(0).normal(size=16000) / 9
+    for name, sound in ("a", np.pad(y, 8000)), ("b", y[:300]):
+        soundfile.write(tmp_path / f"{name}.wav", sound, 16000)
+    files = [str(tmp_path / f"{name}.wav") for name in "ab"]
+    index = pd.DataFrame({"clip": ["a", "b"], "audio": files})
+    first = nets.mn04_levels(index)
+    assert first[0].shape[1] in range(101, 111) and first[1].shape == (128, 4)
+    monkeypatch.setattr(nets.speech, "decode", None)
+    for levels, again in zip(first, nets.mn04_levels(index)):
+        np.testing.assert_array_equal(levels, again)
+
+
+def test_published_mn04_is_taken_over(mn04, mn04_file):
+    """Every weight, for AudioSet's tags; other classes have a new last layer on the same body."""
+    for n_classes in (None, 8):
+        net = nets.published_mn04(mn04_file, n_classes)
+        for name, weights in net.state_dict().items():
+            new = n_classes and name.startswith("classifier.5")
+            assert new or torch.equal(weights, mn04.state_dict()[name])
+        assert net.classifier[5].weight.shape == (n_classes or 527, 512)
+
+
+def test_what_does_not_hold_mn04_is_refused(mn04, tmp_path):
+    """Other names, other shapes, or no weights: the file, the names, and the way out."""
+    state = mn04.state_dict()
+    state["classifier.6.bias"] = state.pop("classifier.5.bias")
+    state["features.0.1.bias"] = torch.ones(16)
+    named = r'mn04.pt does not.*"classifier.5.bias".*"classifier.6.bias".*features.0.1.bias'
+    for content, message in (state, named), ([1, 2], "mn04.pt does not"), ({}, "features.0.0"):
+        torch.save(content, tmp_path / "mn04.pt")
+        with pytest.raises(ValueError, match=rf'(?s){message}.*"Weights" in data/README.md'):
+            nets.published_mn04(tmp_path / "mn04.pt")
+
+
+@pytest.mark.recorded
+def test_published_mn04_knows_a_tone_from_noise(recorded_root):
+    """The published weights load by their names, and hear white noise (tag 515) in noise."""
+    path = recorded_root / "models" / "mn04_as_mAP_432.pt"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there")
+    net = nets.published_mn04(path).eval()
+    noise = nets.mn04_front_end(np.random.default_rng(0).normal(size=96000) / 20)
+    assert net(torch.from_numpy(noise)[None]).argmax() == 515
 
 
 def test_alexnet_takes_log_mel_images_of_any_size():

@@ -1,17 +1,22 @@
-"""The networks of speech and faces: CNN-14, AlexNet, guided spatial transformer, attentive bi-LSTM.
+"""The networks of speech and faces: CNN-14, mn04, AlexNet, guided transformer, attentive bi-LSTM.
 
 All take tensors, a row a clip or a frame, and give logits (B, K). Luna-Jimenez et al., Sensors
 21(22):7665, 2021, put them together.
 """
 
 from collections import OrderedDict
+from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import torch
+from librosa.effects import trim
 from torch import nn
 from torch.nn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from torch.nn.functional import affine_grid, grid_sample, interpolate, layer_norm
-from torchvision.models import alexnet
+from torchaudio.compliance.kaldi import get_mel_banks
+from torchvision.models import alexnet, mobilenet_v3_large
+from torchvision.models.mobilenetv3 import InvertedResidual
 
 from .. import files, speech
 
@@ -100,6 +105,99 @@ def published_cnn14(path, n_classes=None):
     if n_classes:
         net.fc_audioset = Linear(net.fc1.out_features, n_classes)
     return net
+
+
+class SqueezeExcitation(nn.Module):
+    """A gate (B, C, 1, 1) on channels from their means; parameters named as in EfficientAT."""
+
+    def __init__(self, channels, squeezed):
+        super().__init__()
+        layers = OrderedDict(fc1=Linear(channels, squeezed), fc2=Linear(squeezed, channels))
+        self.conc_se_layers = nn.ModuleList([nn.ModuleDict(layers)])
+
+    def forward(self, x):
+        layers = self.conc_se_layers[0]
+        gate = layers["fc2"](layers["fc1"](x.mean(dim=(2, 3))).relu()).sigmoid()
+        return gate[..., None, None] * x
+
+
+class MN04(nn.Module):
+    """EfficientAT's `mn04_as`, a MobileNetV3 of 0.4 times the width: `mn04_levels` (B, 128, T).
+
+    Parameters are named as there. Source: Schmid et al., "Efficient Large-Scale Audio Tagging via
+    Transformer-to-CNN Knowledge Distillation", ICASSP 2023.
+
+    >>> sum(parameter.numel() for parameter in MN04().parameters())
+    983599
+    """
+
+    def __init__(self, n_classes=527):
+        super().__init__()
+        block = partial(InvertedResidual, se_layer=SqueezeExcitation)
+        net = mobilenet_v3_large(width_mult=0.4, num_classes=n_classes, block=block)
+        self.features = net.features
+        self.features[0][0] = Conv2d(1, 8, 3, stride=2, padding=1, bias=False)  # of one channel
+        self.classifier = Sequential(nn.AdaptiveAvgPool2d(1), Flatten(), *net.classifier)
+        self.to(memory_format=torch.channels_last)  # processors are half as long at it
+
+    def embed(self, levels):
+        """Return embeddings (B, 384) of clips: the mean over time and bands of the last layer."""
+        return self.classifier[:2](self.features(levels[:, None]))
+
+    def forward(self, levels):
+        return self.classifier[2:](self.embed(levels))
+
+
+def published_mn04(path, n_classes=None):
+    """Return `MN04` with the weights of EfficientAT's checkpoint; `n_classes` gives it a new head.
+
+    Nothing in the file is run. ValueError where it holds weights of other names or shapes.
+    """
+    net = MN04()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as problem:
+        way_out = 'see "Weights" in data/README.md for the file that has them'
+        raise ValueError(
+            f"{path} does not hold the weights of mn04: {problem}; {way_out}"
+        ) from None
+    if n_classes:
+        net.classifier[5] = Linear(512, n_classes)
+    return net
+
+
+def mn04_levels(index, *, n_jobs=-1):
+    """Return what `MN04` reads of each clip, (128, T) float32, 100 frames a second; cached.
+
+    Silence before and after speech, 40 dB below the loudest, is cut off. ValueError names all clips
+    without usable sound.
+    """
+    return files.per_recording(
+        index, ("audio", "video"), _mn04_levels, calls=("speech",), n_jobs=n_jobs
+    )
+
+
+def _mn04_levels(path):
+    y, _ = trim(speech.decode(path, sampling_rate=32000), top_db=40)
+    return mn04_front_end(y)
+
+
+def mn04_front_end(y):
+    """Return the levels (128, 1 + (n_samples - 1) // 320) float32 of sound (n_samples,) at 32 kHz.
+
+    Pre-emphasis, power of windows of 25 ms every 10 ms, 128 bands of 0 to 15 kHz even on Kaldi's
+    mel scale, logarithm, shifted and scaled to about -1 to 1. Sound is padded with silence to a
+    window of 1024 samples.
+
+    Source: Schmid et al. 2023, whose training these settings are of.
+    """
+    y = torch.as_tensor(np.pad(np.float32(y), (0, max(0, 1025 - len(y)))))
+    window = torch.hann_window(800, periodic=False)
+    spectrum = torch.stft(y[1:] - 0.97 * y[:-1], 1024, 320, 800, window, return_complex=True)
+    banks, _ = get_mel_banks(128, 1024, 32000, 0.0, 15000.0, 100.0, -500.0, 1.0)  # (128, 512)
+    bands = banks @ (spectrum.real**2 + spectrum.imag**2)[:512]
+    return (((bands + 1e-5).log() + 4.5) / 5).numpy()
 
 
 class AlexNet(nn.Module):
