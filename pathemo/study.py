@@ -8,7 +8,7 @@ import os
 import pickle
 import socket
 import warnings
-from itertools import permutations, product
+from itertools import permutations
 from typing import NamedTuple
 
 import joblib
@@ -78,6 +78,10 @@ def run(jobs, *, n_jobs=1):
     paths = _paths(jobs)
     kept = {path: files.recall(path) for path in paths.values()}
     missing = {path: jobs[place] for place, path in paths.items() if kept[path] is None}
+    turns = pd.Series([job.source for job in missing.values()], dtype=str)
+    turns = turns.groupby(turns).cumcount()  # one job learns its sources for all that have the same
+    turn = dict(zip(missing, turns))
+    missing = dict(sorted(missing.items(), key=lambda item: turn[item[0]]))
     code, n_threads = files.code_digest(*ROOMS), torch.get_num_threads()
     calls = []
     for path, job in missing.items():
@@ -96,7 +100,7 @@ def run(jobs, *, n_jobs=1):
 
 def _not_run(job):
     absent = dict.fromkeys(task.name for task in (job.target, *job.sources) if task.absent)
-    reason = f"{', '.join(absent)} ({job.target.inputs}) not found, see data/README.md"
+    reason = f"{job.target.modality} of {', '.join(absent)} not found, see data/README.md"
     return transfer.Outcome(_not_run_rows(job, reason))
 
 
@@ -176,7 +180,7 @@ def _run(code, n_threads, path, protocol, settings, target, *sources):
     job = Job(getattr(transfer, protocol), target, sources, settings)
     try:
         outcome = job.protocol(target, sources, **settings)
-    except FloatingPointError as problem:
+    except (FloatingPointError, transfer.NotLearnable) as problem:
         outcome = transfer.Outcome(_not_run_rows(job, problem))
     return path, pickle.dumps(outcome)
 
@@ -199,29 +203,82 @@ def choose(jobs, sizes, *, n_jobs=1):
     -------
     jobs : list of Job
     trials : DataFrame
-        Columns target, inputs, candidate (text), development (UAR), chosen (bool).
+        Columns target, modality, inputs, candidate (text), development (UAR), chosen (bool).
     """
-    jobs = [Job(*job) for job in jobs]
+    jobs, trials = [Job(*job) for job in jobs], {}
+    settings = {_kind(job.target)[1:]: job.settings for job in reversed(jobs)}
     tasks = [task for job in jobs for task in (job.target, *job.sources)]
-    corpora = {(t.name, t.inputs): t for t in tasks if t.folds and not t.group.any()}  # no pools
-    trials, keys = [], []
-    for (name, inputs), job in {(j.target.name, j.target.inputs): j for j in jobs}.items():
-        others = [task for (n, i), task in corpora.items() if i == inputs and n != name]
-        for (number, size), task in product(enumerate(sizes), others if len(sizes) > 1 else ()):
-            settings = job.settings | size | {"seeds": job.settings["seeds"][:CHOICE_SEEDS]}
-            trials.append(Job(transfer.from_scratch, task, (), settings))
-            keys.append((name, inputs, number))
-    uar = [_mean_uar(outcome.rows) for outcome in run(trials, n_jobs=n_jobs)]
-    columns = ["target", "inputs", "number"]
-    table = pd.DataFrame(keys, columns=columns).assign(development=np.array(uar, float))
-    table = table.groupby(columns, sort=False, as_index=False)["development"].mean()
-    best = table.loc[table.groupby(columns[:2], sort=False)["development"].idxmax()]
-    chosen = {(name, inputs): sizes[n] for name, inputs, n in best[columns].to_numpy()}
+    corpora = {_kind(t): t for t in tasks if t.folds and not t.group.any()}  # no pools
+    for key, task in corpora.items() if len(sizes) > 1 else ():
+        own = settings[key[1:]]
+        for number, size in enumerate(sizes):
+            options = own | size | {"seeds": own["seeds"][:CHOICE_SEEDS]}
+            trials[*key, number] = Job(transfer.from_scratch, task, (), options)
     texts = [", ".join(f"{k}={v}" for k, v in size.items()) for size in sizes]
-    table["candidate"] = [texts[number] for number in table.pop("number")]
-    table["chosen"] = table.index.isin(best.index)
-    of_job = [chosen.get((job.target.name, job.target.inputs), sizes[0]) for job in jobs]
+    targets = dict.fromkeys(_kind(job.target) for job in jobs)
+    chosen, table = _by_others(trials, list(targets), texts, n_jobs)
+    of_job = [sizes[chosen.get(_kind(job.target), 0)] for job in jobs]
     return [j._replace(settings=j.settings | size) for j, size in zip(jobs, of_job)], table
+
+
+def choose_layers(candidates, model, *, n_jobs=1):
+    """Return the tasks of each target in the layers that the other corpora choose for it, and what
+    was tried.
+
+    No clip of a target has a part in it. A classifier learns each other corpus and is tested on its
+    own speakers, where sentences are known on unheard ones: a network that hears words is best by
+    those of its layers which tell the sentence. Means and table are those of `choose`.
+
+    Parameters
+    ----------
+    candidates : dict of dict of Task
+        By layers, a tuple of int, the tasks of all corpora by (name, inputs).
+    model : scikit-learn classifier
+
+    Returns
+    -------
+    tasks : dict of dict of Task
+        By the target's (name, inputs) the tasks of all corpora.
+    trials : DataFrame
+    """
+    trials, sets = {}, list(candidates.values())
+    options = dict(protocol=type(model).__name__, model=model)
+    for number, tasks in enumerate(sets if len(sets) > 1 else ()):
+        for task in tasks.values():
+            if not task.absent and task.statement is not None:
+                task, _ = transfer.with_sentences_parted(task, n_groups=2)
+            if task.folds:
+                trials[*_kind(task), number] = Job(transfer.baseline, task, (), options)
+    targets = {key: _kind(task) for key, task in sets[0].items()}
+    texts = [str(list(layers)) for layers in candidates]
+    chosen, table = _by_others(trials, list(targets.values()), texts, n_jobs)
+    return {key: sets[chosen.get(kind, 0)] for key, kind in targets.items()}, table
+
+
+def _kind(task):
+    return task.name, task.modality, task.inputs
+
+
+def _by_others(trials, targets, candidates, n_jobs):
+    """Return the number of the best candidate for each target, and a row a target and candidate.
+
+    `trials` are jobs by (name, modality, inputs, number), `targets` (name, modality, inputs)."""
+    key = ["target", "modality", "inputs", "number"]
+    asked = pd.DataFrame(targets, columns=key[:3])
+    trials = {
+        place: job
+        for place, job in trials.items()
+        if any(name != place[0] and (*kind,) == place[1:3] for name, *kind in targets)
+    }
+    uar = [_mean_uar(outcome.rows) for outcome in run(list(trials.values()), n_jobs=n_jobs)]
+    scores = pd.DataFrame([*trials], columns=key).assign(development=np.array(uar, float))
+    others = scores.merge(asked, on=key[1:3], suffixes=("_other", ""))
+    others = others[others["target"].ne(others["target_other"])]
+    table = others.groupby(key, sort=False, as_index=False)["development"].mean()
+    best = table.loc[table.groupby(key[:3], sort=False)["development"].idxmax()]
+    table["candidate"] = [candidates[number] for number in table.pop("number")]
+    table["chosen"] = table.index.isin(best.index)
+    return {tuple(kind): number for *kind, number in best[key].to_numpy()}, table
 
 
 def _mean_uar(rows):

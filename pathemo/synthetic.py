@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pooch
 import soundfile
+import torch
 from scipy import signal
 
 from . import files
@@ -124,8 +125,35 @@ def write(name, root, seed=0):
     return folder
 
 
+def encoder(root):
+    """Return the folder of a speech encoder with random weights, `root/models/tiny-random`.
+
+    It has the format of Whisper's on the Hugging Face hub, and knows nothing of speech. Where
+    `transformers` is not installed nothing is written.
+    """
+    folder = Path(root).absolute() / "models" / "tiny-random"
+    try:
+        from transformers import WhisperConfig, WhisperFeatureExtractor
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+    except ImportError:
+        return folder
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.exists():
+            sizes = dict(encoder_layers=4, encoder_attention_heads=2, encoder_ffn_dim=32)
+            config = WhisperConfig(d_model=16, decoder_layers=1, vocab_size=2, **sizes)
+            staging = folder.with_name(f".{folder.name}.staging")
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                WhisperEncoder(config).save_pretrained(staging)
+            WhisperFeatureExtractor().save_pretrained(staging)
+            staging.replace(folder)
+    return folder
+
+
 def root():
-    """Return the data root with all four synthetic corpora, written when absent.
+    """Return the data root with all four synthetic corpora and `encoder`, written when absent.
 
     It is data/synthetic of the project; outside of one it is in the folder of the cache.
     """
@@ -133,6 +161,7 @@ def root():
     data = (project / "data" if project else files.cache_folder()) / "synthetic"
     for name in FILES:
         write(name, data)
+    encoder(data)
     return data
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 from . import faces, speech, splits
 from .engine import check
 
+SOUND = ["audio", "video"]  # what embeddings of pre-trained networks are of, too
 MEDIA = {
-    "speech": ["audio", "video"],
-    "log-mel": ["audio", "video"],
+    "speech": SOUND,
     "landmarks": ["landmarks"],
     "hog": ["video", "image"],
     "crops": ["video", "image"],
@@ -79,7 +79,8 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
         From `pathemo.corpora.load` or `from_table`.
     features : float array (n_rows, d), or images (n_rows, channels, height, width)
     inputs : {"plain", "speaker-normalised"}
-        The second scales the features of each speaker by that speaker's own unlabelled clips.
+        The second scales the features of each speaker by that speaker's own unlabelled clips. Where
+        speakers are not known, which makes a source only, features stay as they are.
     clip : int array (n_rows,), optional
         Position in the index of the clip of each row, as `pathemo.faces.crops` gives it; a row a
         clip when not given. Clips without rows are no part of the task.
@@ -97,7 +98,8 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
     places, clip = np.unique(clip, return_inverse=True)
     index = index.iloc[places].reset_index(drop=True)
     known = index["speaker"].notna().all()
-    if inputs == "speaker-normalised":
+    said = "statement" in index and index["statement"].notna().all()
+    if inputs == "speaker-normalised" and known:
         flat = features.reshape(len(features), -1)
         scaled = splits.speaker_normalise(flat, index["speaker"].iloc[clip])
         features = scaled.reshape(features.shape).astype(np.float32)
@@ -111,7 +113,7 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
         modality,
         inputs,
         clip=clip,
-        statement=index["statement"].to_numpy(str) if "statement" in index else None,
+        statement=index["statement"].to_numpy(str) if said else None,
     )
 
 
@@ -121,29 +123,34 @@ def features_of(modality, index, *, speed=1.0, n_jobs=1, **options):
 
     Parameters
     ----------
-    modality : {"speech", "log-mel", "landmarks", "hog", "crops"}
-        Functionals or log-mel segments of sound, functionals of facial landmarks, or of face crops
-        either histograms of oriented gradients or the images themselves.
+    modality : {"speech", "landmarks", "hog", "crops"}, or a network
+        Functionals of sound, functionals of facial landmarks, or of face crops
+        either histograms of oriented gradients or the images themselves: each image with mean 0 and
+        spread 1, and its mirror image as a further row. Or the embeddings of a speech encoder.
     index : DataFrame
     speed : float
         Of sound.
-    options : of `pathemo.faces.crops`
+    options : of `pathemo.faces.crops`, or of `pathemo.speech.embeddings`
     """
     if modality == "speech":
         return speech.functionals(index, speed=speed, n_jobs=n_jobs), np.arange(len(index))
     if modality == "landmarks":
         return faces.functionals(index, n_jobs=n_jobs), np.arange(len(index))
-    if modality == "log-mel":
-        segments, clip = speech.segments(index, speed=speed, n_jobs=n_jobs)
-        return segments[:, None], clip
+    if modality not in MEDIA:
+        embeddings = speech.embeddings(index, modality, n_jobs=n_jobs, **options)
+        return embeddings, np.arange(len(index))
     size = 64 if modality == "hog" else 48  # [pixels] edges gain from more, images cost more
     images, clip = faces.crops(index, size, n_jobs=n_jobs, **options)
-    return (images[:, None] if modality == "crops" else faces.hog(images)), clip
+    if modality == "hog":
+        return faces.hog(images), clip
+    spread, mean = (of(images, axis=(1, 2), keepdims=True) for of in (np.std, np.mean))
+    images = ((images - mean) / np.maximum(spread, 1e-6))[:, None]  # (n_rows, 1, 48, 48)
+    return np.concatenate([images, images[..., ::-1]]), np.concatenate([clip, clip])
 
 
 def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
-    """Return the tasks of one modality by (name, inputs); of a corpus that is not here, an absent
-    one.
+    """Return the tasks of one modality by (name, inputs); of a corpus, or network, that is not here
+    absent ones.
 
     Parameters
     ----------
@@ -157,11 +164,12 @@ def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
         Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the
         mean over its rows counts.
     """
-    check({"modality": MEDIA}, modality=modality)
-    rates, tasks = speeds if modality in ("speech", "log-mel") else (1.0,), {}
+    rates, tasks = speeds if modality == "speech" else (1.0,), {}
+    media = MEDIA.get(modality, SOUND)
+    lacks_network = modality not in MEDIA and not speech.is_here(modality, options.get("root"))
     for name in names:
         index = indexes.get(name, pd.DataFrame(columns=["clip"]))
-        has_any = index.reindex(columns=MEDIA[modality]).notna().any(axis=1)
+        has_any = index.reindex(columns=media).notna().any(axis=1) & (not lacks_network)
         index = index[has_any].reset_index(drop=True)
         copies = [features_of(modality, index, speed=r, **options) for r in rates if len(index)]
         for i in inputs:
@@ -221,6 +229,8 @@ def with_sentences_parted(task, *, n_groups=5):
 
     Variants `sentences_disjoint` and `sentences_shared`, see `splits.speaker_and_sentence_disjoint`
     and `splits.as_many_clips`."""
+    if task.statement is None:
+        raise ValueError(f"task {task.name}: the column statement does not say what is said")
     index = pd.DataFrame({name: getattr(task, name) for name in ("speaker", "emotion")})
     index["statement"] = task.statement
     folds = splits.speaker_and_sentence_disjoint(index, task.folds, n_groups=n_groups)

@@ -4,7 +4,8 @@ Every protocol takes `(target, sources, seeds=..., steps=..., ...)`, uses the sa
 active size and budget of gradient steps on each task, and returns an `Outcome` whose `rows` are
 result rows. Each seed and fold is one replica of a stacked PathNet. Source tasks are learned once a
 seed, from the whole source corpus; the target is learned once a fold, from the fold's training
-speakers alone.
+speakers alone. What was learned of sources is kept in the cache, for all targets and protocols that
+begin alike.
 
 `joint` learns all at once, `sequence` tests each task's test speakers after every task.
 
@@ -13,6 +14,8 @@ Settings of all protocols, as keyword arguments:
 seeds : sequence of int
 steps : int
     Budget: gradient steps on each task, 1000 when not given.
+source_steps : int
+    Those on each source, `steps` when not given.
 n_layers, n_modules, n_active, width : int
     Of `PathNet`, to which each task that was learned before adds `n_active` modules a layer, so
     that as many as ever are free. A protocol that does not evolve has one path of `n_active`.
@@ -37,14 +40,17 @@ Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al
 """
 # ruff: noqa: F401, F402, F811
 
+import pickle
 from typing import NamedTuple
 
+import filelock
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.class_weight import compute_sample_weight
 
-from . import metrics
+from . import files, metrics
 from .engine import COUNT, SHARE, Examples, PathNet, check, evolve
 from .tasks import (
     Task,
@@ -58,7 +64,7 @@ from .tasks import (
 )
 
 LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
-LIMITS |= {"final_share": SHARE, "steps": COUNT}
+LIMITS |= {"final_share": SHARE, "steps": COUNT, "source_steps": COUNT}
 SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
 SHARED = {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
 IN_SEQUENCE = {
@@ -70,6 +76,10 @@ IN_SEQUENCE = {
     "pathnet_final": dict(final_share=0.5),
     "pathnet_shared": dict(final_share=0.5) | SHARED,
 }
+
+
+class NotLearnable(ValueError):
+    """A target that cannot be learned and tested, of which a study has a row that says why."""
 
 
 class Outcome(NamedTuple):
@@ -91,19 +101,6 @@ def from_scratch(target, sources=(), **settings):
     return _learn_all("from_scratch", target, (), settings, evolving=False)
 
 
-def from_scratch_wide(target, sources=(), *, n_modules=10, **settings):
-    """Return the outcome of one path of all M modules a layer: PathNet's total size."""
-    settings |= {"n_active": n_modules, "n_modules": n_modules}
-    return _learn_all("from_scratch_wide", target, (), settings, evolving=False)
-
-
-def from_scratch_long(target, sources, *, steps=1000, **settings):
-    """Return the outcome of one path trained on the target for the budget of all tasks."""
-    settings["steps"] = steps * (1 + len(sources))
-    outcome = _learn_all("from_scratch_long", target, (), settings, evolving=False)
-    return outcome._replace(rows=outcome.rows.assign(source="+".join(s.name for s in sources)))
-
-
 def zero_shot(target, sources, **settings):
     """Return the outcome of one path trained on the sources alone.
 
@@ -115,18 +112,17 @@ def zero_shot(target, sources, **settings):
     return _learn_all("zero_shot", target, sources, settings, **options)
 
 
-def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, **settings):
+def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, source_steps=None, **settings):
     """Return the outcome of one path trained on the target and all sources together.
 
     One head has the emotions of all, of which the target's compete when it is tested. Each corpus
     is scaled by itself, each of its emotions drawn equally often, for the budget of all tasks."""
     _assert_learnable(target, sources, seeds)
-    whole, budget = pooled([target, *sources]), steps * (1 + len(sources))
+    whole, budget = pooled([target, *sources]), steps + len(sources) * (source_steps or steps)
     settings |= dict(seeds=seeds, steps=budget)
     posteriors = _learn_all("joint", whole, (), settings, evolving=False).posteriors
     posteriors = posteriors[:, : len(target.emotion), np.isin(whole.emotions, target.emotions)]
-    source = "+".join(source.name for source in sources)
-    return Outcome(score(target, posteriors, seeds, protocol="joint", source=source), posteriors)
+    return _outcome("joint", target, sources, posteriors, seeds)
 
 
 def fine_tune(target, sources, **settings):
@@ -177,12 +173,15 @@ def baseline(target, sources=(), *, model, protocol):
     it learns all their clips as well, as in `joint`; then it is a pipeline with posteriors, whose
     last step takes `sample_weight`.
     """
+    _assert_learnable(target, sources, (0,))
     whole = pooled([target, *sources]) if sources else target
     features, labels = whole.features.reshape(len(whole.features), -1), whole.labels()
     mine = np.flatnonzero(np.isin(whole.emotions, target.emotions))
     posteriors = np.full((1, len(target.emotion), len(mine)), np.nan)
     for fold in whole.folds:
         train, test = whole.rows(fold.train), whole.rows(fold.test)
+        if len(np.unique(labels[train])) < 2:
+            raise NotLearnable(f"target {target.name} has one emotion to learn in {fold.name!r}")
         if sources:
             examples = Examples(features, labels, [train], group=whole.group)
             x, weights = examples.table.numpy(), f"{model.steps[-1][0]}__sample_weight"
@@ -194,8 +193,7 @@ def baseline(target, sources=(), *, model, protocol):
             predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
         certain = (predicted[:, None] == mine).astype(float)
         posteriors[0, fold.test] = whole.of_clips(certain, fold.test)
-    source = "+".join(source.name for source in sources)
-    return Outcome(score(target, posteriors, (0,), protocol=protocol, source=source), posteriors)
+    return _outcome(protocol, target, sources, posteriors, (0,))
 
 
 def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, **settings):
@@ -247,7 +245,7 @@ def _with_own_heads(learner, order, n_seeds):
     for place, task in enumerate(order):
         learner.begin(task, [fold.train for fold in task.folds] * n_seeds)
         yield place, task, learner.posteriors(place, tests[place])
-        learner.learn()
+        learner.learn(learner.steps)
         for earlier in range(place + 1):
             yield place + 1, order[earlier], learner.posteriors(earlier, tests[earlier])
         learner.freeze()
@@ -267,7 +265,7 @@ def _with_one_head(learner, order, n_seeds, kept):
             yield place, task, [p[:, of_task[place]] for p in learner.posteriors(0, tests[place])]
             old = [[_some(whole.emotion, clips, kept) for clips in t] for t in trained[:place]]
             learner.learn_from([np.concatenate(clips) for clips in zip(trained[place], *old)])
-        learner.learn()
+        learner.learn(learner.steps)
         for earlier in range(place + 1):
             parts = learner.posteriors(0, tests[earlier])
             yield place + 1, order[earlier], [p[:, of_task[earlier]] for p in parts]
@@ -290,6 +288,7 @@ class _Learner:
         n_tasks=1,
         evolving=True,
         steps=1000,
+        source_steps=None,
         minibatches=25,
         population_size=4,
         final_share=0.0,
@@ -298,7 +297,9 @@ class _Learner:
         fresh=1.0,
         **training,
     ):
-        check(LIMITS, frozen_path=frozen_path, head=head, final_share=final_share, steps=steps)
+        source_steps = source_steps or steps
+        check(LIMITS, frozen_path=frozen_path, head=head, final_share=final_share)
+        check(LIMITS, steps=steps, source_steps=source_steps)
         check(minibatches=minibatches)
         shape = {name: training.pop(name) for name in SHAPE if name in training}
         n_active = shape.setdefault("n_active", 3)
@@ -306,15 +307,16 @@ class _Learner:
         shape["n_modules"] = shape.get("n_modules", 10) + more if evolving else n_active
         of_row = target.features.shape[1:]
         self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=seeds, **shape)
-        self.evolving, self.training, self.steps, self.fresh = evolving, training, steps, fresh
-        self.final_steps = round(final_share * steps)
+        self.evolving, self.training, self.fresh = evolving, training, fresh
+        self.steps, self.source_steps, self.final_share = steps, source_steps, final_share
         self.tournaments = dict(minibatches=minibatches, population_size=population_size)
-        self.tournaments["generations"], rest = divmod(steps - self.final_steps, 2 * minibatches)
-        if evolving and (rest or not self.tournaments["generations"]):
-            raise ValueError(
-                f"steps = {steps - self.final_steps} is not a multiple of 2 * minibatches = "
-                f"{2 * minibatches}, so the budget would differ from that of the other protocols"
-            )
+        for budget in (steps, source_steps) if evolving else ():
+            evolved = budget - round(final_share * budget)
+            if evolved % (2 * minibatches) or not evolved:
+                raise ValueError(
+                    f"steps = {evolved} is not a multiple of 2 * minibatches = {2 * minibatches}, "
+                    "so the budget would differ from that of the other protocols"
+                )
         self.forced, self.shared_head = frozen_path == "forced", head == "shared"
         self.path = np.tile(np.arange(n_active), (len(seeds), self.net.n_layers, 1))
         self.tasks, self.heads, self.examples, self.paths = [], [], [], []
@@ -336,24 +338,55 @@ class _Learner:
         """Let each replica learn the latest task from these clips; the scale stays."""
         self.examples[-1].rows = [self.tasks[-1].rows(of_replica) for of_replica in clips]
 
-    def learn(self, what="all"):
-        """Spend the budget on the latest task; return the history of its evolution.
+    def learn(self, steps, what="all"):
+        """Spend so many steps on the latest task; return the history of its evolution.
 
         What is learned is "all" of the path and the head, the "head", or "nothing".
         """
         net, head, examples = self.net, self.heads[-1], self.examples[-1]
-        steps, history = 0 if what == "nothing" else self.steps, None
+        steps, history = 0 if what == "nothing" else steps, None
         n_fixed = net.n_active if what == "head" else 0
         if self.evolving:
             forced = self.path if self.forced and len(self.tasks) > 1 else None
-            found = evolve(net, head, examples, forced=forced, **self.tournaments, **self.training)
-            self.path, history, steps = found.best, found.history, self.final_steps
+            final_steps = round(self.final_share * steps)
+            generations = (steps - final_steps) // (2 * self.tournaments["minibatches"])
+            options = self.tournaments | self.training | dict(forced=forced)
+            found = evolve(net, head, examples, generations=generations, **options)
+            self.path, history, steps = found.best, found.history, final_steps
             n_fixed = self.path.shape[2] - net.n_active
         if steps:
             options = dict(steps=steps, n_fixed=n_fixed)
             net.train(head, self.path, examples, **options, **self.training)
         self.paths[-1] = self.path
         return history
+
+    def learn_sources(self, sources, seeds):
+        """Learn whole corpora in turn, each frozen after it; of those that begin alike but once.
+
+        Kept is the network with its random streams, by all that it depends on, before the freeze;
+        who needs the same at the same time waits for it.
+        """
+        begun = [files.code_digest("engine", "tasks.py", "transfer.py"), *map(int, seeds)]
+        begun += [self.net.shape, self.net.device, self.evolving, self.source_steps, self.training]
+        begun += [self.final_share, self.tournaments]
+        for place, source in enumerate(sources):
+            begun += [self.forced, self.shared_head, self.fresh] if place else []
+            begun = [*begun, _content(source)]
+            path = files.cache_folder() / "sources" / f"{joblib.hash(begun)}.npz"
+            with files.writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{path}.lock"):
+                kept = files.recall(path)
+                if kept is None:
+                    self.begin(source, [np.arange(len(source.emotion))] * len(seeds))
+                    self.learn(self.source_steps)
+                    learned = pickle.dumps((self.net, self.path))
+                    files.keep(path, np.frombuffer(learned, np.uint8))
+                else:
+                    self.net, self.path = pickle.loads(kept.tobytes())
+                    self.tasks.append(source)
+                    self.heads.append(f"{source.name} {place}")
+            self.freeze()
 
     def freeze(self):
         """Freeze the path of the latest task, if paths evolve, and draw the rest anew."""
@@ -383,33 +416,39 @@ def _learn_all(protocol, target, sources, settings, *, evolving=True, target_lea
     known = np.unique([emotion for source in sources for emotion in source.emotions])
     unknown = ~np.isin(target.emotions, known)
     if settings.get("head") == "shared" and unknown.all():
-        raise ValueError(
+        raise NotLearnable(
             f"target {target.name} has the emotions {target.emotions.tolist()}, its sources have "
             f"{known.tolist()}, and none is shared: call the same emotion by the same word"
         )
     streams, n_tasks = [_stream(seed, "source") for seed in seeds], 1 + len(sources)
     learner = _Learner(target, streams, n_tasks=n_tasks, evolving=evolving, **settings)
-    for source in sources:
-        learner.begin(source, [np.arange(len(source.emotion))] * len(seeds))
-        learner.learn()
-        learner.freeze()
+    learner.learn_sources(sources, seeds)
     streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in folds]
     learner.repeat(streams, len(folds))
     frozen = learner.net.frozen.cpu().numpy()
     learner.begin(target, [fold.train for fold in folds] * len(seeds))
-    history = learner.learn(target_learns)
+    history = learner.learn(learner.steps, target_learns)
     parts = learner.posteriors(-1, [fold.test for fold in folds] * len(seeds))
     posteriors = _by_clip(target, parts, len(seeds))
     if target_learns == "nothing":
         posteriors[:, :, unknown] = 0
-    source = "+".join(source.name for source in sources)
-    return Outcome(
-        score(target, posteriors, seeds, protocol=protocol, source=source),
-        posteriors,
-        learner.path.reshape(len(seeds), len(folds), *learner.path.shape[1:]),
-        frozen.reshape(len(seeds), len(folds), *frozen.shape[1:]),
-        history,
+    return _outcome(protocol, target, sources, posteriors, seeds)._replace(
+        paths=learner.path.reshape(len(seeds), len(folds), *learner.path.shape[1:]),
+        frozen=frozen.reshape(len(seeds), len(folds), *frozen.shape[1:]),
+        history=history,
     )
+
+
+def _outcome(protocol, target, sources, posteriors, seeds):
+    """Return the outcome of posteriors (n_seeds, n, K), without paths."""
+    source = "+".join(source.name for source in sources)
+    return Outcome(score(target, posteriors, seeds, protocol=protocol, source=source), posteriors)
+
+
+def _content(source):
+    """Return a digest of what is learned of a source, wherever its arrays lie."""
+    features = np.ascontiguousarray(source.features)
+    return joblib.hash([features, source.labels(), source.emotions, source.group], coerce_mmap=True)
 
 
 def _by_clip(task, parts, n_seeds):
@@ -424,11 +463,15 @@ def _by_clip(task, parts, n_seeds):
 def _assert_learnable(target, sources, seeds):
     """Raise a ValueError that says why the target cannot be learned and tested, if it cannot."""
     if not target.folds:
-        raise ValueError(
+        raise NotLearnable(
             f"target {target.name} has no folds: it must be tested on speakers not trained on"
         )
     if len(target.emotions) < 2:
-        raise ValueError(f"target {target.name} has one emotion alone: {target.emotions.tolist()}")
+        emotions = target.emotions.tolist()
+        raise NotLearnable(f"target {target.name} has one emotion alone: {emotions}")
+    empty = [fold.name for fold in target.folds if not len(fold.train)]
+    if empty:
+        raise NotLearnable(f"target {target.name} has nothing to learn from in folds {empty}")
     if len(seeds) == 0:
         raise ValueError(f"seeds = {seeds!r}: give at least one")
     for source in sources:

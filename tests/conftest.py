@@ -18,6 +18,7 @@ def synthetic_root(tmp_path_factory):
     with FileLock(folder / "synthetic.lock"):
         for name in synthetic.FILES:
             synthetic.write(name, folder / "synthetic")
+        synthetic.encoder(folder / "synthetic")
     return folder / "synthetic"
 
 

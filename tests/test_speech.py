@@ -571,26 +571,3 @@ def test_a_faster_recording_is_higher(wav):
     usual, faster = (speech.functionals(frame(wav), speed=speed)[0] for speed in (1.0, 1.1))
     pitch = speech.FUNCTIONALS.index("pitch mean")
     assert faster[pitch] - usual[pitch] == pytest.approx(12 * np.log2(1.1), abs=0.05)
-
-
-def test_segments_cover_a_clip_and_short_ones_are_padded(tmp_path):
-    """Three seconds give three segments of 1.5 s, a quarter of one gives one; each knows its
-    clip.
-    """
-    paths = [tmp_path / "long.wav", tmp_path / "short.wav"]
-    for path, seconds in zip(paths, (3.03, 0.25), strict=True):
-        soundfile.write(path, np.resize(sawtooth(200), round(seconds * RATE)), RATE)
-    segments, clip = speech.segments(frame(*paths))
-    assert segments.shape == (4, 32, 48) and clip.tolist() == [0, 0, 0, 1]
-    whole = speech.log_mel(
-        speech.decode(paths[0], sampling_rate=RATE),
-        sampling_rate=RATE,
-        n_mels=32,
-        window=0.064,
-        hop=0.032,
-        fmax=8000,
-    )
-    whole = np.maximum(whole - whole.max(), -60)
-    np.testing.assert_allclose(segments[0], whole[:, :48], atol=1e-4)
-    np.testing.assert_allclose(segments[2], whole[:, -48:], atol=1e-4)
-    assert (segments[3][:, :10] == -60).all() and segments[3].max() == 0

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from sklearn.naive_bayes import GaussianNB
 from test_transfer import BRIEF, NEAR, TARGET
 
 from pathemo import files, study, transfer
@@ -43,7 +44,7 @@ def computed(monkeypatch):
 
 
 def kept(folder):
-    return list(folder.rglob("*.npz"))
+    return list(folder.rglob("outcomes/*.npz"))
 
 
 def test_finished_jobs_are_kept(computed, monkeypatch):
@@ -84,7 +85,7 @@ def test_an_outcome_is_of_all_code_that_it_depends_on(tmp_path, monkeypatch):
     Features are data: what makes them is no part of it."""
     own = {Path(room).stem for room in study.ROOMS}
     for room in ("metrics", "splits", "tasks", "transfer"):
-        assert imports(files.PACKAGE / f"{room}.py") <= own | {"faces", "speech"}
+        assert imports(files.PACKAGE / f"{room}.py") <= own | {"faces", "files", "speech"}
     for room in study.ROOMS:
         copy = shutil.copytree if (files.PACKAGE / room).is_dir() else shutil.copy
         copy(files.PACKAGE / room, tmp_path / room)
@@ -198,16 +199,16 @@ def test_what_cannot_run_has_a_row_that_says_so(computed):
     assert all(outcome[1:] == (None,) * 4 for outcome in missing)
     rows = check_rows(pd.concat([outcome.rows for outcome in missing]))
     columns = ["protocol", "source", "target", "modality", "inputs", "note"]
-    note = "not run: lost ({}) not found, see data/README.md"
+    note = "not run: {} of lost not found, see data/README.md"
     assert rows[columns].to_numpy().tolist() == [
-        ["fine_tune", "lost+near", "target", "speech", "plain", note.format("plain")],
+        ["fine_tune", "lost+near", "target", "speech", "plain", note.format("speech")],
         [
             "pathnet_scratch",
             "",
             "lost",
             "hog",
             "speaker-normalised",
-            note.format("speaker-normalised"),
+            note.format("hog"),
         ],
     ]
 
@@ -267,7 +268,8 @@ def test_a_pool_of_corpora_chooses_nothing(monkeypatch):
 def test_one_size_is_chosen_for_all_protocols():
     """By the highest mean UAR from scratch over the other corpora, with the first three seeds."""
     chosen, trials = study.choose(all_jobs(TARGET), SIZES)
-    assert list(trials) == ["target", "inputs", "development", "candidate", "chosen"]
+    columns = ["target", "modality", "inputs", "development", "candidate", "chosen"]
+    assert list(trials) == columns
     assert trials["candidate"].tolist() == ["width=1", "width=8, learning_rate=0.02"]
     assert set(trials["target"]) == {"target"} and set(trials["inputs"]) == {"plain"}
     for number, size in enumerate(SIZES):
@@ -289,3 +291,42 @@ def test_without_other_corpora_the_first_size_is_taken():
     assert jobs[0].settings["learning_rate"] == 0.02 and trials.empty
     jobs, trials = study.choose([Job(pathnet, TARGET, (ONE,), QUICK)], sizes)
     assert jobs[0].settings["learning_rate"] == 0.02 and len(trials) == 2
+
+
+def in_layers(name, layer, noise, seed=0):
+    """A task whose emotion is the better hidden the more noise there is, said in two sentences."""
+    generator = np.random.default_rng([seed, layer])
+    features = TARGET.features + noise * generator.standard_normal(TARGET.features.shape)
+    said = np.tile(["one", "other"], len(TARGET.emotion) // 2)
+    return replace(TARGET, name=name, features=features.astype(np.float32), statement=said)
+
+
+def test_layers_are_chosen_by_the_other_corpora_on_unheard_sentences(monkeypatch):
+    """The target's own best layer counts for nothing, its clips have no part; folds of trials have
+    neither speaker nor sentence on both sides."""
+    seen, run = [], study.run
+    monkeypatch.setattr(study, "run", lambda jobs, **o: seen.extend(jobs) or run(jobs, **o))
+    noises = {(1,): {"a": 9, "b": 0, "c": 0}, (2,): {"a": 0, "b": 9, "c": 9}}
+    candidates = {
+        layers: {(name, "plain"): in_layers(name, layers[0], noise) for name, noise in of.items()}
+        for layers, of in noises.items()
+    }
+    tasks, trials = study.choose_layers(candidates, GaussianNB())
+    assert tasks["a", "plain"] is candidates[(1,)]
+    assert trials.query("target == 'a' and chosen")["candidate"].tolist() == ["[1]"]
+    assert len(trials) == 6 and trials.groupby("target")["chosen"].sum().eq(1).all()
+    for job in seen:
+        for fold in job.target.folds:
+            for of in (job.target.speaker, job.target.statement):
+                assert not {*of[fold.train]} & {*of[fold.test]}
+
+
+def test_a_target_that_cannot_be_learned_is_a_row_that_says_so():
+    """Without people, or with nothing to learn from in a fold."""
+    fold = TARGET.folds[0]
+    crowd = replace(TARGET, name="crowd", folds=())
+    empty = replace(TARGET, folds=(fold._replace(train=fold.train[:0]),))
+    jobs = [Job(from_scratch, crowd, (), QUICK), Job(fine_tune, empty, (NEAR,), QUICK)]
+    notes = [outcome.rows["note"].tolist() for outcome in study.run(jobs)]
+    assert notes[0][0].startswith("not run: target crowd has no folds")
+    assert notes[1] == ["not run: target target has nothing to learn from in folds ['target0']"]

@@ -163,12 +163,7 @@ def stand_in(monkeypatch):
     def functionals(index, *, speed=1.0, n_jobs=1):
         return np.array([[speed * place, speed] for place in range(len(index))], np.float32)
 
-    def segments(index, *, speed=1.0, n_jobs=1):
-        clip = np.repeat(np.arange(len(index)), 2)
-        return np.tile(functionals(index, speed=speed)[clip][:, None], (1, 3, 1)), clip
-
     monkeypatch.setattr(speech, "functionals", functionals)
-    monkeypatch.setattr(speech, "segments", segments)
     monkeypatch.setattr(faces, "functionals", lambda index, n_jobs=1: functionals(index))
 
 
@@ -181,14 +176,11 @@ def index_with(folder, column, n_files=54):
     return index_of(TARGET).assign(clip=np.arange(54).astype(str), **{column: files})
 
 
-@pytest.mark.parametrize("modality, n_rows", [("speech", 54), ("log-mel", 108)])
-def test_faster_and_slower_copies_are_rows_of_the_same_clips(
-    modality, n_rows, tmp_path, monkeypatch
-):
+def test_faster_and_slower_copies_are_rows_of_the_same_clips(tmp_path, monkeypatch):
     """Each speed adds its rows, normalised on their own scale; folds are of clips."""
     stand_in(monkeypatch)
     indexes = {"target": index_with(tmp_path, "audio")}
-    args = ["target"], indexes, modality, ["speaker-normalised"]
+    args, n_rows = (["target"], indexes, "speech", ["speaker-normalised"]), 54
     [alone] = tasks.corpus_tasks(*args).values()
     [both] = tasks.corpus_tasks(*args, speeds=[1.0, 1.1]).values()
     assert len(alone.features) == n_rows and len(both.features) == 2 * n_rows
@@ -211,12 +203,23 @@ def test_a_corpus_that_is_not_here_is_an_absent_task(tmp_path, monkeypatch):
     assert all_tasks["near", "plain"].key()["modality"] == "speech"
     landmarks = tasks.corpus_tasks(["near"], indexes, "landmarks", ["plain"])["near", "plain"]
     assert (landmarks.modality, len(landmarks.emotion)) == ("landmarks", 54)
-    with pytest.raises(ValueError, match="'smell': choose from speech, log-mel, landmarks, hog"):
-        tasks.corpus_tasks(["target"], indexes, "smell", ["plain"])
+    no_network = tasks.corpus_tasks(["target"], indexes, "whisper-huge", ["plain"], layers=[1])
+    assert no_network["target", "plain"].absent
+
+
+def test_a_crop_has_its_own_scale_and_its_mirror_image(monkeypatch):
+    """Each image has mean 0 and spread 1, also a dark one; its mirror image is of the same clip."""
+    images = np.random.default_rng(0).random((3, 4, 6)) * np.array([[[1]], [[0.01]], [[1]]])
+    monkeypatch.setattr(faces, "crops", lambda *a, **o: (images, np.array([0, 0, 1])))
+    rows, clip = tasks.features_of("crops", pd.DataFrame())
+    assert rows.shape == (6, 1, 4, 6) and clip.tolist() == [0, 0, 1] * 2
+    np.testing.assert_allclose(rows.mean((2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(rows.std((2, 3)), 1, rtol=1e-6)
+    assert (rows[3:] == rows[:3, ..., ::-1]).all()
 
 
 SHAPES = {"speech": (len(speech.FUNCTIONALS),), "hog": (1344,), "crops": (1, 48, 48)}
-SHAPES |= {"landmarks": (len(faces.FUNCTIONALS),), "log-mel": (1, 32, 48)}
+SHAPES |= {"landmarks": (len(faces.FUNCTIONALS),), "tiny-random": (32,)}
 
 
 @pytest.mark.parametrize("modality", SHAPES)
@@ -226,6 +229,8 @@ def test_every_modality_gives_a_task(modality, synthetic_root, tmp_path, monkeyp
     name = "ravdess" if modality == "landmarks" else "savee"
     index = corpora.load(name, synthetic_root).groupby("speaker").head(2).reset_index(drop=True)
     options = {"n_frames": 2} if modality in ("hog", "crops") else {}
+    if modality == "tiny-random":
+        options = {"layers": [1], "root": synthetic_root}
     inputs = ["plain", "speaker-normalised"]
     pair = tasks.corpus_tasks([name], {name: index}, modality, inputs, **options)
     assert list(pair) == [(name, "plain"), (name, "speaker-normalised")]

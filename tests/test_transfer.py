@@ -20,8 +20,7 @@ from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, joi
 
 PROTOCOLS = [from_scratch, joint, fine_tune, frozen_features, pathnet]
 PROTOCOLS += [transfer.pathnet_final, transfer.pathnet_shared]
-OTHERS = [transfer.from_scratch_wide, transfer.from_scratch_long, transfer.zero_shot]
-OTHERS += [transfer.fine_tune_shared]
+OTHERS = [transfer.zero_shot, transfer.fine_tune_shared]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4)
 BRIEF |= dict(n_modules=5, n_active=2, width=8)
 
@@ -36,6 +35,11 @@ def task(name, seed, n_speakers=3, emotions=("anger", "fear", "joy"), direction_
     folds = tuple(leave_one_speaker_out(pd.DataFrame({"speaker": speaker})))
     emotion = np.array(emotions)[emotion]
     return Task(name, features.astype(np.float32), emotion, speaker, folds, "synthetic-0")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
 
 
 TARGET, NEAR, FAR = task("target", 1), task("near", 2), task("far", 3, 2, ("anger", "calm"))
@@ -233,9 +237,16 @@ def test_one_signature():
 
 
 def test_a_target_without_folds_is_refused():
-    """The error names the target."""
-    with pytest.raises(ValueError, match="target target has no folds"):
+    """The error names the target, as where a fold has no training clip, or one emotion alone."""
+    with pytest.raises(transfer.NotLearnable, match="target target has no folds"):
         run(from_scratch, target=replace(TARGET, folds=()))
+    fold = TARGET.folds[0]
+    empty = replace(TARGET, folds=(fold._replace(train=fold.train[:0]),))
+    with pytest.raises(transfer.NotLearnable, match=r"nothing to learn from.*'target0'"):
+        run(from_scratch, target=empty)
+    angry = replace(TARGET, folds=(fold._replace(train=fold.train[:3]),))
+    with pytest.raises(transfer.NotLearnable, match="one emotion to learn in 'target0'"):
+        transfer.baseline(angry, model=GaussianNB(), protocol="bayes")
 
 
 STRANGE = replace(FAR, emotion=np.char.add("very ", FAR.emotion))
@@ -407,14 +418,47 @@ def test_joint_tests_only_emotions_of_the_target(monkeypatch):
     assert outcome.posteriors.shape == (2, 54, 3) and outcome.posteriors.sum(2).max() < 1
 
 
-def test_rivals_of_the_total_size_and_of_the_total_budget(monkeypatch):
-    """One has all M modules on its path; the other the steps of all tasks, and their names."""
+@pytest.mark.parametrize("protocol", [joint, fine_tune, pathnet, transfer.pathnet_shared])
+def test_sources_have_a_budget_of_their_own(protocol, monkeypatch):
+    """`source_steps` are spent on each source, `steps` on the target; `joint` has the sum."""
     calls = watch_training(monkeypatch)
-    wide = run(transfer.from_scratch_wide, sources=(NEAR, FAR)).rows
-    long = run(transfer.from_scratch_long, sources=(NEAR, FAR)).rows
-    assert [(call["paths"].shape[2], call["steps"]) for call in calls] == [(5, 40), (2, 120)]
-    assert set(wide["protocol"]) == {"from_scratch_wide"} and set(wide["source"]) == {""}
-    assert set(long["protocol"]) == {"from_scratch_long"} and set(long["source"]) == {"near+far"}
+    run(protocol, sources=(NEAR, FAR), source_steps=80)
+    spent = pd.Series([call["steps"] for call in calls], [call["task"] for call in calls])
+    in_turn = {"near 0": 80, "far 1": 80, "target 2": 40}
+    expected = {"target&near&far 0": 200} if protocol is joint else in_turn
+    assert spent.groupby(level=0).sum().to_dict() == expected
+
+
+SHARING = [fine_tune, transfer.fine_tune_shared, frozen_features, transfer.zero_shot]
+
+
+@pytest.mark.parametrize("kind", [SHARING, [transfer.pathnet_final, transfer.pathnet_shared]])
+def test_a_source_is_learned_once_for_all_that_begin_alike(kind, monkeypatch):
+    """Other protocols of the kind, targets and later sources take it; outcomes are the same to the
+    bit as when it is learned anew."""
+    jobs = [(p, t, (NEAR,)) for p in kind for t in (TARGET, FAR_3)]
+    jobs += [(kind[0], TARGET, (NEAR, NEAR))] if kind is SHARING else []  # M grows with evolution
+    anew = []
+    for protocol, target, sources in jobs:
+        with monkeypatch.context() as patch:
+            patch.setattr(transfer.files, "recall", lambda path: None)
+            anew.append(run(protocol, target, sources))
+    (folder := transfer.files.cache_folder() / "sources").mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    calls, outcomes = watch_training(monkeypatch), [run(*job) for job in jobs]
+    first = [call["steps"] for call in calls if call["task"] == "near 0"]
+    assert sum(first) == BRIEF["steps"]
+    for one, other in zip(outcomes, anew):
+        assert (one.posteriors == other.posteriors).all() and (one.paths == other.paths).all()
+
+
+def test_the_name_of_what_was_learned_is_of_its_content():
+    """Not of where arrays lie, as those that came from another process; other clips, other name."""
+    columns = replace(NEAR, features=np.asfortranarray(NEAR.features))
+    assert transfer._content(NEAR) == transfer._content(columns)
+    lies = replace(NEAR, emotion=NEAR.emotion[::-1].copy())
+    assert transfer._content(NEAR) != transfer._content(lies)
 
 
 def test_presets_are_their_settings():

@@ -1,0 +1,190 @@
+"""Embeddings: what a speech encoder that others trained makes of an utterance.
+
+Any encoder in the format of the Hugging Face hub: Whisper, wav2vec 2.0, HuBERT, WavLM. It is read
+from a folder, by name from `models/` of the data root, or by its name on the hub, from where it is
+downloaded unless it was before. Nothing in its files is run.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+
+from .. import files
+from .functionals import SHORTEST
+from .recordings import MEDIA, decode
+
+LONGEST = 30.0  # [s] what Whisper hears at once; longer clips are heard in equal parts
+WAY_OUT = (
+    "put its config.json, preprocessor_config.json and weights there, or name it as on the "
+    'Hugging Face hub where that can be reached; see "Weights" in data/README.md.'
+)
+
+
+def embeddings(index, network, *, layers, root=None, n_jobs=-1):
+    """Return what layers of a speech encoder give of each clip: (n_clips, n_features) float32.
+
+    Of each hidden layer the mean and the standard deviation over the clip's own frames: without
+    padding, so Whisper is given as many position embeddings as the clip has frames. The layers of
+    all clips are kept in the cache.
+
+    Parameters
+    ----------
+    index : DataFrame with columns clip, audio, video (paths or NA)
+    network : str
+        A folder of `models/` of the data root, such as "whisper-tiny.en", any other folder, or a
+        name on the hub, such as "microsoft/wavlm-base-plus".
+    layers : sequence of int
+        Hidden layers whose statistics stand side by side: 0 is what the first layer gets, -1 the
+        last; n_features is 2 * width * len(layers).
+    n_jobs : int
+        Processes; -1: one a processor.
+
+    Raises
+    ------
+    ImportError
+        `transformers` is not installed.
+    FileNotFoundError
+        The network is not there, nor to be had.
+    ValueError
+        It is no speech encoder, weights are lacking or of other shapes, it has no such layer; or
+        clips have no usable sound: all by name.
+
+    Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2023.
+    Middle layers tell more of emotion than the last (Pepino et al., Interspeech 2021, section 4).
+    """
+    folder = encoder_folder(network, root)
+    given = [str(folder)] * len(index)
+    options = dict(given=given, n_jobs=n_jobs)
+    clips = files.per_recording(index, MEDIA, _statistics, (_digest(folder),), **options)
+    n_layers = len(clips[0]) if clips else 0
+    wrong = [layer for layer in layers if not -n_layers <= layer < n_layers]
+    if wrong or not len(layers):
+        valid = f"choose from 0 to {n_layers - 1}"
+        raise ValueError(f"layers {list(layers)} of {network}: {valid}")
+    return np.stack(clips)[:, list(layers)].reshape(len(clips), -1)
+
+
+def encoder_folder(network, root=None):
+    """Return the folder of a speech encoder, downloaded from the hub where it is named as there."""
+    places = [files.data_root(root) / "models" / network, Path(network).expanduser()]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    lacking = f"{places[0]} is not there; {WAY_OUT}"
+    if "/" not in str(network):  # no name on the hub
+        raise FileNotFoundError(lacking)
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
+    except ImportError:
+        _raise_missing(network)
+    patterns = ["*.json", "*.safetensors", "*.bin"]
+    try:
+        return Path(snapshot_download(str(network), allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
+        reason = f"the hub gives no {network} ({type(problem).__name__}), {lacking}"
+        raise FileNotFoundError(reason) from None
+
+
+def is_here(network, root=None):
+    """Return whether a speech encoder can be used: `transformers` is installed, its files are to be
+    had."""
+    try:
+        import transformers  # noqa: F401
+
+        return bool(encoder_folder(network, root))
+    except (ImportError, FileNotFoundError):
+        return False
+
+
+def load_encoder(folder):
+    """Return a speech encoder, ready to be used, and what makes its inputs of samples.
+
+    Its weights are float32, whatever the file's are; Whisper's decoder is left out.
+    """
+    try:
+        import transformers
+    except ImportError:
+        _raise_missing(folder)
+    quiet = transformers.utils.logging
+    level = quiet.get_verbosity()
+    try:
+        quiet.set_verbosity_error()
+        quiet.disable_progress_bar()
+        config = transformers.AutoConfig.from_pretrained(folder)
+        prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
+        kind, options = transformers.AutoModel, {}
+        if config.model_type == "whisper":
+            from transformers.models.whisper.modeling_whisper import WhisperEncoder as kind
+
+            options["key_mapping"] = {r"^(model\.)?encoder\.": ""}
+        encoder, report = kind.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **options
+        )
+    except (OSError, RuntimeError, ValueError, KeyError) as problem:
+        reason = f"{folder} is no speech encoder in the hub's format ({problem})"
+        raise ValueError(f"{reason}: {WAY_OUT}") from problem
+    finally:
+        quiet.set_verbosity(level)
+        quiet.enable_progress_bar()
+    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # used in training alone
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} weights, first {missing[0]}: {WAY_OUT}")
+    return encoder.eval(), prepare
+
+
+@torch.inference_mode()
+def hidden_layers(encoder, prepare, y):
+    """Return all hidden layers (n_layers + 1, n_frames, width) of samples at the network's rate."""
+    inputs = prepare(y, sampling_rate=prepare.sampling_rate, padding="longest", return_tensors="pt")
+    if encoder.config.model_type == "whisper":
+        encoder = _cut_to(encoder, inputs["input_features"].shape[2] // 2)
+    given = {name: inputs[name] for name in prepare.model_input_names[:1]}
+    return torch.cat(encoder(**given, output_hidden_states=True).hidden_states)
+
+
+def _cut_to(encoder, n_frames):
+    """Give Whisper's encoder as many position embeddings as there are frames; return it."""
+    if not hasattr(encoder, "positions"):
+        encoder.positions = encoder.embed_positions.weight.data
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.positions[:n_frames])
+    encoder.config.max_source_positions = n_frames
+    return encoder
+
+
+def _statistics(path, _, folder):
+    """Return mean and standard deviation (n_layers + 1, 2 * width) over a clip's frames."""
+    encoder, prepare = _loaded(folder)
+    rate = prepare.sampling_rate
+    y = decode(path, sampling_rate=rate)
+    whole = 320 * -(-max(len(y), round(SHORTEST * rate)) // 320)  # of the networks' frames, 20 ms
+    short = whole - len(y)
+    y = np.pad(y, (short // 2, short - short // 2) if len(y) < SHORTEST * rate else (0, short))
+    parts = np.array_split(y.reshape(-1, 320), -(-len(y) // round(LONGEST * rate)))
+    layers = torch.cat([hidden_layers(encoder, prepare, part.ravel()) for part in parts], dim=1)
+    spread, mean = torch.std_mean(layers, dim=1, correction=0)
+    return torch.cat([mean, spread], dim=1).numpy()
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(folder):
+    return load_encoder(folder)
+
+
+@functools.cache
+def _digest(folder):
+    """Return a digest of all that a network is."""
+    kept = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".bin"))
+    return tuple((path.name, pooch.file_hash(path)) for path in kept)
+
+
+def _raise_missing(network):
+    way_out = 'python -m pip install "pathemo[pretrained]"'
+    raise ImportError(f"{network}: networks that others trained need transformers: {way_out}")
