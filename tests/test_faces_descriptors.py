@@ -1,4 +1,4 @@
-"""Facts of pathemo.faces.descriptors: histograms of gradients, saliency."""
+"""Facts of pathemo.faces.descriptors: histograms of gradients, resemblance, saliency."""
 
 import numpy as np
 import pytest
@@ -118,3 +118,15 @@ def test_each_map_is_its_own_images():
     assert maps.shape == images.shape
     assert np.isfinite(maps).all() and maps.min() == 0 and maps.max() == 1
     np.testing.assert_allclose(maps[1], faces.saliency(images[1:2])[0], atol=1e-6)
+
+
+def test_resemblance_is_the_highest_correlation_also_mirrored():
+    """As numpy's corrcoef; brightness, contrast and mirroring do not count, an even image has 0."""
+    images = np.random.default_rng(0).random((6, 16, 16)).astype(np.float32)
+    found = faces.resemblance(images[:3], images[3:])
+    both = [image.ravel() for other in images[3:] for image in (other, other[:, ::-1])]
+    expected = np.corrcoef([image.ravel() for image in images[:3]], both)[:3, 3:].max(axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    changed = 0.5 * images[:2, :, ::-1] + 0.2
+    np.testing.assert_allclose(faces.resemblance(changed, images), 1, atol=1e-5)
+    assert faces.resemblance(np.ones((1, 16, 16)), images) == 0

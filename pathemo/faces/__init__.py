@@ -1,7 +1,7 @@
 """Faces: from video or image to crops, landmarks and saliency."""
 # ruff: noqa: F401
 
-from .descriptors import hog, saliency
+from .descriptors import hog, resemblance, saliency
 from .detection import crops, cut, detections, find
 from .landmarks import (
     FUNCTIONALS,
