@@ -63,7 +63,7 @@ def plain(module, x, weights):
                 continue
             kernels = one[:, :-1].unflatten(1, (module.kernel, module.kernel, -1)).movedim(3, 1)
             images = inputs.unflatten(1, module.shape_in).movedim(3, 1)
-            options = dict(stride=module.stride, padding=module.kernel // 2)
+            options = dict(stride=module.options["stride"], padding=module.kernel // 2)
             maps = conv2d(images, kernels, one[:, -1], **options)
             outputs.append(maps.relu().movedim(1, 3))
     return torch.stack(outputs).unflatten(0, (R, N)).movedim(1, -2)
@@ -73,8 +73,8 @@ def plain(module, x, weights):
 def test_stacked_modules_are_plain_layers(module):
     """Outputs are those of torch.nn.functional, a module at a time; `shape` is that of one."""
     x, weights = random_inputs(shape_in(module)), random_modules(module)
-    outputs = module.forward(module.rows(x), pack(weights))
-    assert outputs.shape == (R, B, *module.shape[:-1], N, module.width)
+    outputs = torch.empty(R, B, *module.shape[:-1], N, module.width)
+    module.forward(module.views(x), pack(weights), outputs)
     torch.testing.assert_close(outputs, plain(module, x, weights), rtol=1e-4, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_gradients_equal_autograd(module):
         upstream = module.upstream(delta, pack(weights))
         torch.testing.assert_close(upstream, by_x[..., :-1], rtol=1e-4, atol=1e-4)
         target = pack(torch.ones_like(weights))
-        module.add_gradient(target, delta, module.rows(x), beta=0.5, alpha=-2.0)
+        module.add_gradient(target, delta, module.views(x), beta=0.5, alpha=-2.0)
     by_hand = unpack(target, module.width)
     torch.testing.assert_close(by_hand, 0.5 - 2 * by_weights, rtol=1e-4, atol=1e-4)
 
@@ -118,11 +118,8 @@ def random_batch(modules):
 def plain_logits(modules, weights, x, gates):
     """The same network by differentiable operations, gates as factors."""
     for module, packed, gate in zip(modules, weights[:-1], gates, strict=True):
-        outputs = [
-            module.forward(module.rows(x), pack(one)).squeeze(-2)
-            for one in unpack(packed, module.width).split(1, dim=1)
-        ]
-        joined = sum(outputs) if gate is None else sum(outputs) * gate
+        summed = plain(module, x, unpack(packed, module.width)).sum(-2)
+        joined = summed if gate is None else summed * gate
         x = torch.cat([joined.flatten(2), torch.ones(R, len(x[0]), 1)], dim=2)
     return weights[-1] @ x.mT
 

@@ -1,19 +1,18 @@
 """What the active modules of a layer compute, in r replicas at once, and its gradients by hand.
 
 Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what
-the d of them are, and a last column of ones meets the bias. What units see of them at each of P
-places are `rows`, (r, B * P, fan_in + 1): one place in a linear module, one a pixel of its map in a
-convolution. An `Episode` trains the active modules side by side, the bias in the last row: three
-times as fast as (N, width, fan_in + 1), the shape of torch.nn.Linear.
+the d of them are, and a last column of ones meets the bias. `views` are how a module sees them. An
+`Episode` trains the active modules side by side, the bias in the last row: three times as fast as
+(N, width, fan_in + 1), the shape of torch.nn.Linear.
 
 Letters: r replicas, L layers, N active modules, B batch, K emotions.
 """
 
-from itertools import product
 from math import prod
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 class Linear:
@@ -22,27 +21,31 @@ class Linear:
     def __init__(self, shape, width):
         self.fan_in, self.width, self.shape = prod(shape), width, (width,)
 
-    def rows(self, x):
-        """Return what units see of x (r, B, d + 1): (r, B * P, fan_in + 1)."""
+    def views(self, x):
+        """Return x (r, B, d + 1) as the other methods want it: as it is."""
         return x
 
-    def forward(self, rows, weights):
-        """Return the outputs of modules (r, B, ..., N, width); between are the places, if any."""
-        outputs = torch.bmm(rows, weights).relu_()  # (r, B * P, N * width)
-        n_active = weights.shape[2] // self.width
-        return outputs.view(len(rows), -1, *self.shape[:-1], n_active, self.width)
+    def forward(self, views, weights, out):
+        """Write the outputs of modules to `out` (r, B, N, width)."""
+        torch.bmm(views, weights, out=out.flatten(2)).relu_()
+
+    def add_up(self, parts, out):
+        """Write the sum over all modules of `parts`, outputs of `forward`, to `out`."""
+        torch.sum(parts[0], -2, out=out)
+        for others in parts[1:]:
+            out.add_(others.sum(-2))
 
     def upstream(self, delta, weights):
         """Return the gradient by x (r, B, d); `delta` is that by what ReLU gets."""
-        return torch.bmm(_as_rows(delta), weights[:, :-1].mT)
+        return torch.bmm(delta.flatten(2), weights[:, :-1].mT)
 
-    def add_gradient(self, target, delta, rows, *, beta, alpha):
+    def add_gradient(self, target, delta, views, *, beta, alpha):
         """Make `target`, shaped as the weights, beta * target + alpha * their gradient."""
-        target.baddbmm_(rows.mT, _as_rows(delta), beta=beta, alpha=alpha)
+        target.baddbmm_(views.mT, delta.flatten(2), beta=beta, alpha=alpha)
 
 
-class Convolution(Linear):
-    """Convolutional modules with ReLU.
+class Convolution:
+    """Convolutional modules with ReLU, each replica's by torch's own convolution.
 
     Parameters
     ----------
@@ -58,37 +61,51 @@ class Convolution(Linear):
     def __init__(self, shape, width, *, kernel, stride):
         if kernel % 2 == 0:
             raise ValueError(f"kernel = {kernel}: choose an odd one, so that maps stay centred")
-        self.shape_in, self.width, self.kernel, self.stride = shape, width, kernel, stride
-        self.fan_in, self.margin = shape[2] * kernel**2, kernel // 2
+        self.shape_in, self.width, self.kernel = shape, width, kernel
+        self.fan_in, self.options = shape[2] * kernel**2, dict(stride=stride, padding=kernel // 2)
         self.shape = (*(-(-length // stride) for length in shape[:2]), width)
 
-    def rows(self, x):
-        """Return the windows of the images x (r, B, d + 1), one a place: (r, B * P, fan_in + 1)."""
-        images = pad(x[..., :-1].unflatten(2, self.shape_in), (0, 0, *[self.margin] * 4))
-        windows = images.unfold(2, self.kernel, self.stride).unfold(3, self.kernel, self.stride)
-        rows = x.new_empty(*windows.shape[:4], self.fan_in + 1)
-        rows[..., :-1].unflatten(4, (self.kernel, self.kernel, -1)).copy_(windows.movedim(4, -1))
-        rows[..., -1] = 1
-        return rows.flatten(1, 3)
+    def views(self, x):
+        """Return the images of x (r, B, d + 1): (r, B, channels, height, width), channels last."""
+        return x[..., :-1].unflatten(2, self.shape_in).contiguous().movedim(4, 2)
+
+    def forward(self, views, weights, out):
+        """Write the outputs of modules to `out` (r, B, height, width, N, maps)."""
+        parts = zip(views, self._kernels(weights), weights[:, -1], strict=True)
+        for part, maps in zip(parts, out.flatten(-2), strict=True):
+            torch.clamp_min(conv2d(*part, **self.options).movedim(1, 3), 0, out=maps)
+
+    def add_up(self, parts, out):
+        """Write the sum over all modules of `parts`, outputs of `forward`, to `out`."""
+        first, *others = [outputs for part in parts for outputs in part.unbind(-2)]
+        out.copy_(first)  # one by one: torch.sum takes five times as long on maps
+        for outputs in others:
+            out.add_(outputs)
 
     def upstream(self, delta, weights):
-        """Return the gradient by x (r, B, d): of a pixel, the sum over the windows it is in."""
-        by_window = super().upstream(delta, weights)
-        by_window = by_window.view(*delta.shape[:-2], self.kernel, self.kernel, -1)
-        r, batch, n_rows, n_columns = by_window.shape[:4]
-        height, width, channels = self.shape_in
-        padded_shape = height + 2 * self.margin, width + 2 * self.margin, channels
-        padded = delta.new_zeros(r, batch, *padded_shape)
-        for row, column in product(range(self.kernel), repeat=2):
-            pixels = padded[:, :, row :: self.stride, column :: self.stride]
-            pixels[:, :, :n_rows, :n_columns] += by_window[..., row, column, :]
-        inside = slice(self.margin, self.margin + height), slice(self.margin, self.margin + width)
-        return padded[:, :, *inside].flatten(2)
+        """Return the gradient by x (r, B, d); `delta` is that by what ReLU gets."""
+        size = delta.shape[1], self.shape_in[2], *self.shape_in[:2]
+        pairs = zip(self._kernels(weights), self._maps(delta), strict=True)
+        images = [conv2d_input(size, *pair, **self.options).movedim(1, 3) for pair in pairs]
+        return torch.stack(images).flatten(2)
 
+    def add_gradient(self, target, delta, views, *, beta, alpha):
+        """Make `target`, shaped as the weights, beta * target + alpha * their gradient."""
+        size = target.shape[2], self.shape_in[2], self.kernel, self.kernel
+        target.mul_(beta)
+        for of_replica, images, maps in zip(target, views, self._maps(delta), strict=True):
+            kernels = conv2d_weight(images, size, maps, **self.options)
+            of_replica[:-1].add_(kernels.movedim(1, 3).flatten(1).mT, alpha=alpha)
+            of_replica[-1].add_(maps.sum((0, 2, 3)), alpha=alpha)
 
-def _as_rows(delta):
-    """Return what belongs to outputs (r, B, ..., N, width) as (r, B * P, N * width)."""
-    return delta.flatten(-2).flatten(1, -2)
+    def _kernels(self, weights):
+        """Return weights (r, fan_in + 1, N * maps) as torch does: (r, N * maps, channels, ...)."""
+        kernels = weights[:, :-1].mT.contiguous()
+        return kernels.unflatten(2, (self.kernel, self.kernel, -1)).movedim(4, 2)
+
+    def _maps(self, delta):
+        """Return delta (r, B, height, width, N, maps) as torch does: (r, B, N * maps, ...)."""
+        return delta.flatten(-2).movedim(4, 2)
 
 
 class Episode:
@@ -110,26 +127,30 @@ class Episode:
         sizes = [prod(module.shape) for module in modules]
         self.inputs = [head.new_ones(len(head), batch_size, size + 1) for size in sizes]
         self.sums = [x[..., :-1].unflatten(2, m.shape) for x, m in zip(self.inputs, modules)]
+        self.outputs = []  # used again in each step: new memory costs more than what fills it
+        for module, *both in zip(modules, weights, fixed):
+            places = len(head), batch_size, *module.shape[:-1]
+            sizes = [(*places, part.shape[2] // module.width, module.width) for part in both]
+            self.outputs.append([head.new_empty(size) for size in sizes if size[-2]])
 
     def forward(self, x, gates):
-        """Return logits (r, K, B), the rows that layers and head see, and modules' outputs.
+        """Return logits (r, K, B), and what layers and head see.
 
         `x` (r, B, d + 1) ends in a column of ones. `gates` multiply the sum of each layer: None, or
         a tensor (r, B, ..., width).
         """
-        rows, outputs = [], []
+        views = []
         for layer, module in enumerate(self.modules):
-            rows.append(module.rows(x))
+            views.append(module.views(x))
             both = self.weights[layer], self.fixed[layer]
             both = [weights for weights in both if weights.shape[2]]
-            outputs.append([module.forward(rows[layer], weights) for weights in both])
-            torch.sum(outputs[layer][0], -2, out=self.sums[layer])  # the input of the next layer
-            for others in outputs[layer][1:]:
-                self.sums[layer].add_(others.sum(-2))
+            for weights, outputs in zip(both, self.outputs[layer], strict=True):
+                module.forward(views[layer], weights, outputs)
+            module.add_up(self.outputs[layer], self.sums[layer])  # the input of the next layer
             if gates[layer] is not None:
                 self.sums[layer].mul_(gates[layer])
             x = self.inputs[layer]
-        return torch.bmm(self.weights[-1], x.mT), [*rows, x], outputs
+        return torch.bmm(self.weights[-1], x.mT), [*views, x]
 
     def start(self, optimiser, learning_rate, learns):
         """Make ready to `step`; moments start at zero.
@@ -144,7 +165,7 @@ class Episode:
             return
         learning = self.weights[-1 - self.n_learning :]
         for weights in self.weights:
-            weights.grad = torch.empty_like(weights)
+            weights.grad = torch.zeros_like(weights)
         self.targets = [weights.grad for weights in self.weights]
         self.scale = {"beta": 0.0, "alpha": 1.0}
         self.update = torch.optim.Adam(learning, lr=learning_rate, fused=True).step
@@ -155,23 +176,24 @@ class Episode:
         The loss is the mean cross-entropy to `goals` (r, K, B). Frozen modules get no update, and
         what lies before them does.
         """
-        logits, rows, outputs = self.forward(x, gates)
+        logits, views = self.forward(x, gates)
         delta = logits.softmax(1).sub_(goals).div_(x.shape[1])  # (r, K, B)
         upstream = torch.bmm(delta.mT, self.weights[-1][..., :-1])  # (r, B, d)
-        self.targets[-1].baddbmm_(delta, rows[-1], **self.scale)
+        self.targets[-1].baddbmm_(delta, views[-1], **self.scale)
         for layer in reversed(range(self.n_learning)):
             module, upstream = self.modules[layer], upstream.view(self.sums[layer].shape)
             if gates[layer] is not None:
                 upstream.mul_(gates[layer])
-            credit = upstream[..., None, :]
-            # ReLU passes the gradient on where it gave more than 0
-            deltas = [part.sign_().mul_(credit) for part in outputs[layer]]
+            deltas = self.outputs[layer]
+            for outputs in deltas:  # ReLU passes the gradient on where it gave more than 0
+                for one in outputs.sign_().unbind(-2):
+                    one.mul_(upstream)
             if layer:
                 upstream = module.upstream(deltas[0], self.weights[layer])
                 if len(deltas) > 1:
                     upstream += module.upstream(deltas[1], self.fixed[layer])
             if self.learns[layer] is not None:
                 deltas[0] *= self.learns[layer]
-            module.add_gradient(self.targets[layer], deltas[0], rows[layer], **self.scale)
+            module.add_gradient(self.targets[layer], deltas[0], views[layer], **self.scale)
         self.update()
         return logits

@@ -262,7 +262,7 @@ class PathNet:
             for part in np.array_split(padded, -(-longest // ROWS), axis=1):
                 episode = Episode(self.modules, weights, nothing, part.shape[1])
                 inputs, no_gates = examples.inputs(part, replicas), [None] * self.n_layers
-                logits, *_ = episode.forward(inputs, no_gates)
+                logits, _ = episode.forward(inputs, no_gates)
                 parts.append(logits.softmax(1).mT.cpu().numpy())
             chunk = np.concatenate(parts, axis=1)  # (r, longest, K)
             posteriors += [p[: len(r)] for p, r in zip(chunk, rows[replicas], strict=True)]
