@@ -144,10 +144,29 @@ def study():
     )
 
 
+def convolutions(replicas=10, steps=20):
+    """Print what convolutional modules do: images of 48 x 48, L=2, N=3, width 16."""
+    generator, shape = np.random.default_rng(0), SHAPE | dict(n_layers=2)
+    images = generator.standard_normal((300, 1, 48, 48), dtype=np.float32)
+    labels = generator.integers(CLASSES, size=300)
+    net = PathNet((1, 48, 48), seeds=range(replicas), width=16, **shape)
+    net.add_head("task", CLASSES)
+    examples = Examples(images, labels, [np.arange(300)] * replicas)
+    paths = np.stack([random_genotype(np.random.default_rng(r), **shape) for r in range(replicas)])
+    spent = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        net.train("task", paths, examples, steps=steps)
+        spent.append(time.perf_counter() - started)
+    rate = replicas * steps / np.median(spent)
+    print(f"convolutional modules, minibatches of 32, Adam: {rate:,.0f} path-steps/s")
+
+
 def main(device="cpu"):
-    """Print the table, and what a study costs."""
+    """Print the table, and what a study and convolutional modules cost."""
     if device == "cpu":
         study()
+        convolutions()
     sizes = [1, 2, 8, 32, 128, 512] + ([2048, 4096] if device != "cpu" else [])
     runs = {replicas: stacked(replicas, device) for replicas in sizes}
     rounds = []
