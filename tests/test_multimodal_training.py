@@ -1,5 +1,6 @@
-"""Training: it learns, repeats, stops by strangers alone, says what went wrong; folds are kept."""
+"""Training: it learns, repeats, head first or not, says what went wrong; folds are kept."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -20,6 +21,7 @@ LSTM = partial(nets.AttentiveLSTM, 5, 4, hidden=8)
 NETWORKS = {
     "CNN14": (partial(nets.CNN14, 4, width=1 / 16, n_mels=32), (LEVELS,)),
     "AlexNet": (partial(nets.AlexNet, 4), (LEVELS[:8],)),
+    "MN04": (partial(nets.MN04, 4), (LEVELS,)),
     "GuidedTransformer": (partial(nets.GuidedTransformer, 4), (FRAMES, FRAMES)),
     "AttentiveLSTM": (LSTM, (TRACKS,)),
 }
@@ -41,11 +43,11 @@ def side(rows, labels=LABELS):
     return TRACKS[rows], labels[rows]
 
 
-def learned(seed=0, train=slice(32), development=None, **settings):
+def learned(seed=0, train=slice(32), **settings):
     """Bi-LSTM after a short training on four speakers, and its history."""
     torch.manual_seed(0)
     net, settings = LSTM(), dict(epochs=4, learning_rate=0.01) | settings
-    return net, training.fit(net, side(train), development, seed=seed, **settings)
+    return net, training.fit(net, side(train), seed=seed, **settings)
 
 
 def posteriors(net, *inputs):
@@ -82,26 +84,23 @@ def test_the_seed_decides_and_nothing_else():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_early_stopping_sees_development_speakers_alone():
-    """Development labels change what is kept, and no training loss before the end."""
-    train, development = np.arange(24), np.arange(24, 32)
-    settings = dict(epochs=12, learning_rate=0.02, patience=3)
-    _, history = learned(0, train, side(development), **settings)
-    _, changed = learned(0, train, side(development, 3 - LABELS), **settings)
-    n = min(len(history), len(changed))
-    np.testing.assert_array_equal(history["loss"][:n], changed["loss"][:n])
-    assert not np.allclose(history["development"][:n], changed["development"][:n])
-
-
-def test_the_best_epoch_is_kept_and_patience_ends_the_training():
-    """What is left has the least development loss of the history, `patience` before its end."""
-    development = np.arange(24, 32)
-    settings = dict(epochs=200, learning_rate=0.03, patience=4)
-    net, history = learned(0, np.arange(24), side(development), **settings)
-    found = posteriors(net, TRACKS[development])
-    loss = -np.log(found[np.arange(8), LABELS[development]]).mean()
-    assert loss == pytest.approx(history["development"].min(), rel=1e-4)
-    assert len(history) == history["development"].idxmin() + 1 + 4 < 200
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_head_learns_first(name):
+    """While it does, all other weights and statistics stay as they were, bit by bit; then not."""
+    torch.manual_seed(0)
+    make, inputs = NETWORKS[name]
+    net = make()
+    torch.nn.init.normal_([*net.parameters()][-1])  # else it may have nothing to learn at first
+    before = copy.deepcopy(net.state_dict())
+    head = [name for name, _ in net.named_parameters()][-2:]
+    for epochs in (2, 3):
+        rate = 1e-4 if name == "AlexNet" else 3e-3
+        settings = dict(seed=0, epochs=epochs, head_first=2, learning_rate=rate)
+        training.fit(net, [part[:7] for part in (*inputs, LABELS)], **settings)
+        state = net.state_dict()
+        same = {name for name in state if torch.equal(state[name], before[name])}
+        assert not same & {*head}
+        assert len(same) < len(before) / 2 if epochs == 3 else same == {*before} - {*head}
 
 
 def test_rare_emotions_weigh_as_much_as_common_ones():
@@ -131,6 +130,21 @@ def test_masks_hide_and_mixup_mixes_training_clips_alone(monkeypatch):
     assert not (augmented[:, None] == torch.as_tensor(kept[None, :32])).all((2, 3)).any()
     np.testing.assert_array_equal(given[-1][1].numpy(), kept)
     np.testing.assert_array_equal(TRACKS, kept)
+
+
+def test_crops_are_parts_of_their_clips(monkeypatch):
+    """In training each clip is a stretch of itself, of the length asked for, at random places."""
+    given, net = [], nets.CNN14(4, width=1 / 16, n_mels=32)
+    levels = np.arange(48 * 32 * 40, dtype=np.float32).reshape(48, 32, 40)
+    forward = net.forward
+    monkeypatch.setattr(net, "forward", lambda x: given.append((net.training, x)) or forward(x))
+    train = levels, LABELS
+    training.fit(net, train, seed=0, epochs=1, batch_size=48, augment=dict(crop=32))
+    [cropped] = [x.numpy() for in_training, x in given if in_training]
+    clip, start = np.divmod(cropped[:, 0, 0].astype(int), 32 * 40)
+    assert sorted(clip) == list(range(48)) and len(set(start)) > 3
+    for part, number, first in zip(cropped, clip, start):
+        np.testing.assert_array_equal(part, levels[number, :, first : first + 32])
 
 
 def test_a_loss_that_is_not_finite_ends_with_an_error():

@@ -1,6 +1,5 @@
 """Training of the networks of `nets`, and their posteriors over the folds of a study."""
 
-import copy
 from functools import partial
 
 import joblib
@@ -19,17 +18,16 @@ from .. import files
 def fit(
     net,
     train,
-    development=None,
     *,
     seed,
     epochs=30,
     batch_size=64,
     learning_rate=1e-3,
-    patience=30,
     label_smoothing=0.0,
     augment=None,
+    head_first=0,
 ):
-    """Return the losses of a training, a row an epoch; leave `net` as in its best or last epoch.
+    """Return the losses of a training, a row an epoch; leave `net` as it is after the last.
 
     Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to
     0 by a cosine. The same seed gives the same network, whatever was drawn before.
@@ -37,12 +35,16 @@ def fit(
 
     Parameters
     ----------
-    train, development : tuple of arrays (n, ...)
-        The arguments of `net`, then labels (n,) int. Clips of other speakers, for development,
-        decide when to stop: the epoch of their least loss is kept, `patience` after it is the end.
+    train : tuple of arrays (n, ...)
+        The arguments of `net`, then labels (n,) int.
     augment : dict, optional
-        `mixup`, its alpha, and `masks` (frequency, time), the greatest lengths of SpecAugment's,
-        two along each axis of the first argument.
+        Of the first argument: `crop`, the length of a random part along its last axis, `masks`
+        (frequency, time), the greatest lengths of SpecAugment's, two along each axis, and `mixup`,
+        its alpha.
+    head_first : int
+        Epochs in which the last layer alone learns, and the rest, its batch normalisation and
+        dropout too, is as in evaluation: what others trained is not to be spoilt by a head that
+        knows nothing.
 
     Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup", 2018.
     """
@@ -53,11 +55,13 @@ def fit(
     weight = torch.where(counts > 0, len(labels) / (counts.count_nonzero() * counts), 1.0)
     optimiser = torch.optim.Adam(net.parameters(), learning_rate)
     rate = CosineAnnealingLR(optimiser, epochs)
-    history, least, best, last = [], np.inf, None, None
+    history = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(epochs):
-            net.train()
+            net.train(epoch >= head_first).requires_grad_(epoch >= head_first)
+            for weights in [*net.parameters()][-2:]:
+                weights.requires_grad_()
             losses = []
             for rows in torch.randperm(len(labels)).split(batch_size):
                 if len(rows) == 1:
@@ -75,22 +79,14 @@ def fit(
                 losses.append(loss.item())
             rate.step()
             history.append({"loss": np.mean(losses)})
-            if development is None:
-                continue
-            *others, truth = development
-            truth = torch.as_tensor(truth, device=device)
-            loss = cross_entropy(apply(net, others), truth, weight).item()
-            history[-1]["development"] = loss
-            if loss < least:
-                least, best, last = loss, copy.deepcopy(net.state_dict()), epoch + patience
-            if epoch == last:
-                break
-    if best:
-        net.load_state_dict(best)
     return pd.DataFrame(history)
 
 
-def _augment(levels, labels, n_classes, *, mixup=0.0, masks=()):
+def _augment(levels, labels, n_classes, *, crop=None, masks=(), mixup=0.0):
+    if crop:
+        starts = torch.randint(levels.shape[2] - crop + 1, (len(levels),))
+        parts = [level[:, start : start + crop] for level, start in zip(levels, starts)]
+        levels = torch.stack(parts)
     levels = levels[:, None]  # (B, 1, n_mels, n_frames)
     for kind, size in 2 * list(zip((FrequencyMasking, TimeMasking), masks)):
         levels = kind(size, iid_masks=True)(levels, levels.mean())
