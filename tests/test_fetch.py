@@ -8,9 +8,10 @@ import io
 import json
 import os
 import stat
+import sys
 import threading
 import zipfile
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -360,7 +361,8 @@ def model(site, monkeypatch):
     """File of the model CNN-14, with another content in its place on the site."""
     file, _, _, citation = fetching.MODELS["cnn14"]
     site.put(file, b"model")
-    entry = file, f"{site.address}/{file}", hashlib.md5(b"model").hexdigest(), citation
+    known_hash = f"md5:{hashlib.md5(b'model').hexdigest()}"
+    entry = file, f"{site.address}/{file}", known_hash, citation
     monkeypatch.setitem(fetching.MODELS, "cnn14", entry)
     return file
 
@@ -397,7 +399,75 @@ def test_a_site_without_the_model_is_named(site, root, model):
 
 
 def test_the_published_models_are_those_of_the_records():
-    """File name and published digest (md5) of CNN-14."""
-    file, address, md5, _ = fetching.MODELS["cnn14"]
+    """File names and digests of CNN-14 (Zenodo's md5) and mn04 (sha256)."""
+    file, address, known_hash, _ = fetching.MODELS["cnn14"]
     assert file == "Cnn14_mAP=0.431.pth" and "/3987831/" in address
-    assert md5 == "541141fa2ee191a88f24a3219fff024e"
+    assert known_hash == "md5:541141fa2ee191a88f24a3219fff024e"
+    file, address, known_hash, _ = fetching.MODELS["mn04"]
+    assert address.endswith(f"/EfficientAT/releases/download/v0.0.1/{file}")
+    digest = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
+    assert known_hash == f"sha256:{digest}"
+
+
+@pytest.mark.recorded
+def test_the_file_of_mn04_is_the_published_one(recorded_root):
+    """It is verified by its sha256."""
+    if not (recorded_root / "models" / "mn04_as_mAP_432.pt").is_file():
+        pytest.skip("the weights of mn04 are not there")
+    assert corpora.model("mn04", recorded_root).stat().st_size == 4_066_513
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As the Hugging Face hub answers for one repository, whose files are named as they read."""
+
+    files = "README.md", "config.json", "model.safetensors", "preprocessor_config.json"
+
+    def do_HEAD(self):
+        name = self.path.rpartition("/")[2]
+        tree = [{"type": "file", "path": f, "size": len(f), "oid": f} for f in self.files]
+        about = {"id": "openai/whisper-tiny.en", "sha": "0" * 40, "siblings": []}
+        listed = tree if "/tree/" in self.path else about
+        content = json.dumps(listed).encode() if "/api/" in self.path else name.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", len(content))
+        self.send_header("ETag", f'"{name}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        return content
+
+    def do_GET(self):
+        self.wfile.write(self.do_HEAD())
+
+    def log_message(self, *_):
+        """Keep silent."""
+
+
+def test_an_encoder_is_fetched_from_the_hub(root, monkeypatch, capsys):
+    """Configuration and weights come into its folder of models/, and nothing else; cite whom."""
+    pytest.importorskip("huggingface_hub")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    folder = corpora.fetch("whisper-tiny.en", root)
+    server.shutdown()
+    server.server_close()
+    assert folder == root / "models" / "whisper-tiny.en"
+    assert {path.name: path.read_text() for path in folder.glob("*.*") if path.is_file()} == {
+        name: name for name in Hub.files[1:]
+    }
+    assert "cite Radford et al." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lacks", ["site", "package"])
+def test_without_the_hub_files_can_be_put_there_by_hand(root, monkeypatch, lacks):
+    """No site, or no package for it: the folder, and what to put there."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    if lacks == "package":
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(
+        OSError, match=r"put its config.json, .* there, or: .*pathemo.pretrained"
+    ) as e:
+        corpora.fetch("whisper-tiny.en", root)
+    assert str(root / "models" / "whisper-tiny.en") in str(e.value)

@@ -1,6 +1,7 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
 import errno
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -21,12 +22,24 @@ from .reading import (
     scan,
 )
 
-MODELS = {  # trained by others: file, address, md5, and whom to cite
+MODELS = {  # trained by others: file, address, hash, and whom to cite
     "cnn14": (
         "Cnn14_mAP=0.431.pth",
         "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth",
-        "541141fa2ee191a88f24a3219fff024e",
+        "md5:541141fa2ee191a88f24a3219fff024e",
         "Kong et al. (2020), PANNs: large-scale pretrained audio networks. Licence: CC BY 4.0",
+    ),
+    "mn04": (
+        "mn04_as_mAP_432.pt",
+        "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+        "sha256:899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
+        "Schmid et al. (2023), Efficient large-scale audio tagging. Licence: MIT",
+    ),
+}
+ENCODERS = {  # folders of the Hugging Face hub: name there, and whom to cite
+    "whisper-tiny.en": (
+        "openai/whisper-tiny.en",
+        "Radford et al. (2023), Robust speech recognition via weak supervision. Licence: MIT",
     ),
 }
 
@@ -37,7 +50,7 @@ def fetch(name, root=None, *, parts=("audio",)):
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks".
     Archives (.zip) that you put into the folder are unpacked. What is there is never touched.
     Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. A name of
-    `MODELS` fetches the file of that model instead.
+    `MODELS` fetches the file of that model instead, one of `ENCODERS` its folder from the hub.
 
     FileExistsError if the folder holds the synthetic corpus, another OSError if the site could not
     be reached, the folder not be written, or there is no room; ValueError for an unknown part, an
@@ -45,8 +58,13 @@ def fetch(name, root=None, *, parts=("audio",)):
     corpus that is not complete. A refused archive leaves nothing behind.
     """
     if name in MODELS:
-        file, address, md5, citation = MODELS[name]
-        path = download(address, f"md5:{md5}", data_root(root) / "models", file)
+        file, address, known_hash, citation = MODELS[name]
+        path = download(address, known_hash, data_root(root) / "models", file)
+        print(f"{name}: {path}\nPlease cite {citation}")
+        return path
+    if name in ENCODERS:
+        address, citation = ENCODERS[name]
+        path = _snapshot(address, data_root(root) / "models" / name)
         print(f"{name}: {path}\nPlease cite {citation}")
         return path
     reader, folder = reader_of(name), data_root(root) / name
@@ -84,12 +102,13 @@ def model(name, root=None):
 
     FileNotFoundError where it is not there, ValueError where it is not the published file.
     """
-    file, _, md5, _ = MODELS[name]
+    file, _, known_hash, _ = MODELS[name]
     path = data_root(root) / "models" / file
     way_out = f'`{fetch_command(name, root)}` gets it; see "Weights" in data/README.md'
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; {way_out}")
-    if pooch.file_hash(path, "md5") != md5:
+    kind, _, digest = known_hash.partition(":")
+    if pooch.file_hash(path, kind) != digest:
         raise ValueError(f"{path} is not the published model; {way_out}")
     return path
 
@@ -109,6 +128,21 @@ def download(address, known_hash, folder, name):
     except (OSError, LookupError, TypeError) as error:  # or a record without it
         reason = f"{address} could not be fetched into {folder}: {error}"
         raise OSError(reason) from error
+
+
+def _snapshot(address, folder):
+    """Return the folder of an encoder: its configuration and weights, downloaded unless there."""
+    kept = ["config.json", "preprocessor_config.json", "model.safetensors"]
+    try:
+        from huggingface_hub import snapshot_download
+
+        endpoint = os.environ.get("HF_ENDPOINT")
+        snapshot_download(address, local_dir=folder, allow_patterns=kept, endpoint=endpoint)
+    except (ImportError, OSError, ValueError) as error:
+        reason = f"{address} could not be fetched into {folder}: {error}"
+        way_out = 'the package of the hub comes with python -m pip install "pathemo[pretrained]"'
+        raise OSError(f"{reason}; put its {', '.join(kept)} there, or: {way_out}") from error
+    return folder
 
 
 def archives(folder):
