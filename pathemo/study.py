@@ -226,8 +226,9 @@ def choose_layers(candidates, model, *, n_jobs=1):
     was tried.
 
     No clip of a target has a part in it. A classifier learns each other corpus and is tested on its
-    own speakers, where sentences are known on unheard ones: a network that hears words is best by
-    those of its layers which tell the sentence. Means and table are those of `choose`.
+    own speakers, where sentences are known on unheard ones: else a network that hears words would
+    be best by those layers which tell the sentence. Means and table are those of `choose`, but that
+    one choice serves all inputs, by the mean over these.
 
     Parameters
     ----------
@@ -251,19 +252,20 @@ def choose_layers(candidates, model, *, n_jobs=1):
                 trials[*_kind(task), number] = Job(transfer.baseline, task, (), options)
     targets = {key: _kind(task) for key, task in sets[0].items()}
     texts = [str(list(layers)) for layers in candidates]
-    chosen, table = _by_others(trials, list(targets.values()), texts, n_jobs)
-    return {key: sets[chosen.get(kind, 0)] for key, kind in targets.items()}, table
+    by = ["target", "modality"]
+    chosen, table = _by_others(trials, list(targets.values()), texts, n_jobs, by=by)
+    return {key: sets[chosen.get(kind[:2], 0)] for key, kind in targets.items()}, table
 
 
 def _kind(task):
     return task.name, task.modality, task.inputs
 
 
-def _by_others(trials, targets, candidates, n_jobs):
-    """Return the number of the best candidate for each target, and a row a target and candidate.
+def _by_others(trials, targets, candidates, n_jobs, by=("target", "modality", "inputs")):
+    """Return the number of the best candidate for each of `by`, and a row a target and candidate.
 
     `trials` are jobs by (name, modality, inputs, number), `targets` (name, modality, inputs)."""
-    key = ["target", "modality", "inputs", "number"]
+    key, by = ["target", "modality", "inputs", "number"], list(by)
     asked = pd.DataFrame(targets, columns=key[:3])
     trials = {
         place: job
@@ -275,10 +277,11 @@ def _by_others(trials, targets, candidates, n_jobs):
     others = scores.merge(asked, on=key[1:3], suffixes=("_other", ""))
     others = others[others["target"].ne(others["target_other"])]
     table = others.groupby(key, sort=False, as_index=False)["development"].mean()
-    best = table.loc[table.groupby(key[:3], sort=False)["development"].idxmax()]
+    means = table.groupby([*by, "number"], sort=False, as_index=False)["development"].mean()
+    best = means.loc[means.groupby(by, sort=False)["development"].idxmax(), [*by, "number"]]
+    table["chosen"] = pd.MultiIndex.from_frame(table[[*by, "number"]]).isin([*best.to_numpy()])
     table["candidate"] = [candidates[number] for number in table.pop("number")]
-    table["chosen"] = table.index.isin(best.index)
-    return {tuple(kind): number for *kind, number in best[key].to_numpy()}, table
+    return {tuple(kind): number for *kind, number in best.to_numpy()}, table
 
 
 def _mean_uar(rows):

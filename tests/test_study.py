@@ -268,7 +268,7 @@ def test_a_pool_of_corpora_chooses_nothing(monkeypatch):
 def test_one_size_is_chosen_for_all_protocols():
     """By the highest mean UAR from scratch over the other corpora, with the first three seeds."""
     chosen, trials = study.choose(all_jobs(TARGET), SIZES)
-    columns = ["target", "modality", "inputs", "development", "candidate", "chosen"]
+    columns = ["target", "modality", "inputs", "development", "chosen", "candidate"]
     assert list(trials) == columns
     assert trials["candidate"].tolist() == ["width=1", "width=8, learning_rate=0.02"]
     assert set(trials["target"]) == {"target"} and set(trials["inputs"]) == {"plain"}
