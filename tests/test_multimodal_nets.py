@@ -11,8 +11,9 @@ import soundfile
 import torch
 from torch.nn.functional import conv2d, hardswish, linear
 
-from pathemo import speech
+from pathemo import speech, synthetic
 from pathemo.multimodal import nets
+from pathemo.speech import pretrained
 
 FRONT_END = {
     "spectrogram_extractor.stft.conv_real.weight": (513, 1, 1024),
@@ -253,6 +254,29 @@ def test_published_mn04_knows_a_tone_from_noise(recorded_root):
     net = nets.published_mn04(path).eval()
     noise = nets.mn04_front_end(np.random.default_rng(0).normal(size=96000) / 20)
     assert net(torch.from_numpy(noise)[None]).argmax() == 515
+
+
+def test_last_layers_end_as_the_encoder_does(tmp_path):
+    """Of each clip the mean of the encoder's own last layer, whatever longer clip stands beside."""
+    pytest.importorskip("transformers")
+    folder = synthetic.encoder(tmp_path)
+    paths = [str(tmp_path / f"{name}.wav") for name in "ab"]
+    for path, seconds in zip(paths, (1, 2)):
+        noise = np.random.default_rng(seconds).normal(size=seconds * 16000) / 9
+        soundfile.write(path, noise, 16000)
+    index = pd.DataFrame({"clip": ["a", "b"], "audio": paths})
+    states, lengths = nets.encoder_states(index, folder)
+    assert states.shape == (2, 100, 16) and lengths.tolist() == [50, 100]
+    assert states.dtype == np.float16 and not states[0, 50:].any()
+    net = nets.LastLayers(folder, 8).eval()
+    states, lengths = torch.from_numpy(states), torch.from_numpy(lengths)
+    embedded = net.embed(states, lengths)
+    encoder, prepare = pretrained.load_encoder(folder)
+    for path, own in zip(paths, embedded):
+        y = speech.decode(path, sampling_rate=16000)
+        last = pretrained.hidden_layers(encoder, prepare, y)[-1]
+        torch.testing.assert_close(own, last.mean(dim=0), atol=2e-3, rtol=2e-3)  # float16
+    assert net(states, lengths).shape == (2, 8)
 
 
 def test_alexnet_takes_log_mel_images_of_any_size():

@@ -14,11 +14,13 @@ from librosa.effects import trim
 from torch import nn
 from torch.nn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from torch.nn.functional import affine_grid, grid_sample, interpolate, layer_norm
+from torch.nn.utils.rnn import pad_sequence
 from torchaudio.compliance.kaldi import get_mel_banks
 from torchvision.models import alexnet, mobilenet_v3_large
 from torchvision.models.mobilenetv3 import InvertedResidual
 
 from .. import files, speech
+from ..speech import pretrained
 
 
 def log_mels(index, *, sampling_rate=16000, n_jobs=-1, **options):
@@ -198,6 +200,58 @@ def mn04_front_end(y):
     banks, _ = get_mel_banks(128, 1024, 32000, 0.0, 15000.0, 100.0, -500.0, 1.0)  # (128, 512)
     bands = banks @ (spectrum.real**2 + spectrum.imag**2)[:512]
     return (((bands + 1e-5).log() + 4.5) / 5).numpy()
+
+
+class LastLayers(nn.Module):
+    """The last layers of an encoder in Whisper's format, and a head: `encoder_states`, lengths.
+
+    What is beyond a clip's length is not attended to, and no part of the mean over its frames.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the encoder, as `pathemo.speech.embeddings` reads it.
+    """
+
+    def __init__(self, folder, n_classes, *, n_layers=2):
+        super().__init__()
+        encoder, _ = pretrained.load_encoder(folder)
+        self.layers, self.norm = encoder.layers[-n_layers:], encoder.layer_norm
+        self.head = Linear(encoder.config.d_model, n_classes)
+
+    def embed(self, states, lengths):
+        """Return embeddings (B, d): the mean over a clip's frames of the last layer, normed."""
+        states = states[:, : lengths.max()].float()  # (B, T, d)
+        inside = torch.arange(states.shape[1], device=states.device) < lengths[:, None]  # (B, T)
+        attended = inside[:, None, None].expand(-1, 1, states.shape[1], -1)  # (B, 1, T, T)
+        for layer in self.layers:
+            states = layer(states, attended)
+        return (self.norm(states) * inside[..., None]).sum(dim=1) / lengths[:, None]
+
+    def forward(self, states, lengths):
+        return self.head(self.embed(states, lengths))
+
+
+def encoder_states(index, folder, *, n_layers=2):
+    """Return what the last layers of an encoder read of each clip, and how long that is.
+
+    Parameters
+    ----------
+    index : DataFrame with columns clip, audio, video (paths or NA)
+
+    Returns
+    -------
+    states : (n_clips, T, d) float16, 50 frames a second, 0 beyond a clip's length
+    lengths : (n_clips,) int [frames]
+    """
+    encoder, prepare = pretrained.load_encoder(folder)
+    clips = []
+    for path in index.reindex(columns=["audio", "video"]).bfill(axis=1).iloc[:, 0]:
+        y = speech.decode(path, sampling_rate=16000)
+        y = np.pad(y, (0, -len(y) % 320))  # whole frames
+        clips.append(pretrained.hidden_layers(encoder, prepare, y)[-1 - n_layers].half())
+    lengths = np.array([len(clip) for clip in clips])
+    return pad_sequence(clips, batch_first=True).numpy(), lengths
 
 
 class AlexNet(nn.Module):
