@@ -5,8 +5,8 @@ import lazy_loader
 __version__ = "0.2.0"
 
 ROOMS = (
-    "corpora engine estimator faces files metrics multimodal plots report runner speech splits "
-    "study synthetic tasks transfer"
+    "corpora engine estimator faces files metrics multimodal own plots report runner speech "
+    "splits study synthetic tasks transfer"
 )
 __getattr__, __dir__, __all__ = lazy_loader.attach(  # each is imported on first use
     __name__,

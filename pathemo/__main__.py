@@ -1,4 +1,4 @@
-"""The command line, a thin door: `python -m pathemo fetch|corpora|run|lab|readme`, and `-h`."""
+"""The command line, a thin door: `python -m pathemo fetch|corpora|new|run|lab|readme`, and `-h`."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ import pathemo  # each room is loaded where it is needed, so that help is there 
 COMMANDS = {
     "fetch": "download a corpus, or say how to get it",
     "corpora": "show which corpora are there, and the next step for each",
+    "new": "check a CSV file of your own, and write a profile that runs the study on it",
     "run": "run the notebooks of a profile that are out of date",
     "lab": "open the notebooks in JupyterLab; it gets all further options",
     "readme": "bring README.md's table up to date with reports/paper",
@@ -22,10 +23,11 @@ def main(arguments=None):
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser("python -m pathemo", description=pathemo.__doc__)
     add = parser.add_subparsers(dest="command", required=True).add_parser
-    fetch, corpora, run, _, readme = (add(name, help=text) for name, text in COMMANDS.items())
-    fetch.add_argument("name", help="emodb, enterface, ravdess, savee; or a model: cnn14")
+    fetch, corpora, new, run, _, readme = (add(name, help=text) for name, text in COMMANDS.items())
+    fetch.add_argument("name", help="a corpus, or a network: cnn14, mn04, whisper-tiny.en")
     fetch.add_argument("--parts", nargs="+", default=["audio"], help="audio, video, landmarks")
-    for command in (fetch, corpora):
+    new.add_argument("table", help="CSV with clip, speaker, emotion, and audio, video or image")
+    for command in (fetch, corpora, new):
         command.add_argument("--root", help="of the corpora (default: PATHEMO_DATA, else data/)")
     run.add_argument("profile", help="quick (synthetic), paper (recorded), or a reports/*.yaml")
     run.add_argument("--only", metavar="NOTEBOOK", help="this one, such as 01_data_preparation")
@@ -52,6 +54,10 @@ def follow(options, further):
             for row in pathemo.corpora.overview(options.root).to_dict("records"):
                 print(f"{row.pop('corpus')}: {row.pop('where')}")
                 print("".join(f"    {name:10} {value}\n" for name, value in row.items()), end="")
+        case "new":
+            profile, facts = pathemo.own.new(options.table, options.root)
+            print("\n".join(facts))
+            print(f"{os.path.relpath(profile)}; next: python -m pathemo run {profile.stem}")
         case "run":
             index = pathemo.runner.run(options.profile, only=options.only)
             print(f"open {os.path.relpath(index)}")

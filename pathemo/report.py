@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import files, metrics
 
-README_COLUMNS = "logistic from_scratch fine_tune joint pathnet pathnet_shared".split()
+README_COLUMNS = "logistic encoder fine_tune joint pathnet".split()
 PACKAGES = ("pathemo", "torch", "numpy", "pandas", "scikit-learn", "librosa", "papermill")
 
 
@@ -127,17 +127,22 @@ def readme(*, check=False):
 
     ValueError without the markers, or, with `check`, which only looks, where it is out of date.
     """
-    path, by = home() / "README.md", ["target", "modality", "variant", "protocol", "inputs"]
+    path, by = home() / "README.md", ["target", "variant", "protocol", "inputs"]
     every = rows(profile="paper")
-    unheard = every[every["variant"].eq("sentences_disjoint") & every["target"].eq("savee")]
-    shown = pd.concat([metrics.headline(every), unheard])
-    shown = shown[
-        shown["protocol"].isin(README_COLUMNS) & shown["modality"].isin(["speech", "hog"])
-    ]
-    means = metrics.summary(shown[shown["value"].notna()], by).set_index(by)["mean"].unstack()
+    kept = metrics.headline(every)
+    unheard = every["variant"].eq("sentences_disjoint") & every["target"].eq("savee")
+    shown = pd.concat([kept, every[unheard]])
+    others = ~shown["modality"].str.fullmatch(r"speech|hog|crops|landmarks|.*(\+| layer |_).*")
+    encoder = shown[others & shown["protocol"].eq("logistic")].assign(protocol="encoder")
+    shown = shown[shown["modality"].isin(["speech", "hog"])]
+    shown = pd.concat([shown, encoder])
+    shown = shown[shown["protocol"].isin(README_COLUMNS) & shown["value"].notna()]
+    means = metrics.summary(shown, [*by, "modality"]).set_index(by)["mean"].unstack()
     means = (100 * means).map("{:.1f}".format).replace("nan", "")
     cells = means.agg(" / ".join, axis=1).unstack("protocol", sort=False)
-    table = metrics.markdown_table(cells.reindex(columns=README_COLUMNS).astype(object).fillna(""))
+    cells = cells.reindex(columns=README_COLUMNS).astype(object).fillna("").reset_index("variant")
+    unknown = cells.pop("variant").map({"": "", "sentences_disjoint": ", sentences unheard"})
+    table = metrics.markdown_table(cells.set_axis((cells.index + unknown).rename("target")))
     text = path.read_text(encoding="utf-8")
     parts = re.fullmatch(r"(.*<!-- results -->\n).*(<!-- end of results -->.*)", text, re.DOTALL)
     if not parts:

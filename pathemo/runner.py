@@ -53,7 +53,8 @@ without what earlier runs had finished, which is kept.
 
 ## Results
 
-Unweighted average recall (UAR) in %: the mean over speakers, with its 95 % interval.
+Unweighted average recall (UAR) in %: the mean over test speakers and sources, with its 95 %
+interval over speakers and seeds.
 
 {results}"""
 
@@ -248,10 +249,10 @@ def _summarise(settings):
 
     Results are of notebooks that are up to date: rows of another code or corpus are not mixed in.
     """
-    folder, lines, figures, answers, current = settings["folder"], [], [], [], []
+    folder, lines, figures, answers, current = settings["folder"], [], {}, [], []
     for name in settings["notebooks"]:
         title, question = title_and_question(name)
-        place, state = folder / name, "**Not run yet.**"
+        place, state, shown = folder / name, "**Not run yet.**", []
         if place.is_dir():
             title = f"[{title}]({name}/{name}.ipynb)"
             state = "**Out of date**: what it depends on has changed."
@@ -260,26 +261,37 @@ def _summarise(settings):
             current += [path.parent.name for path in place.glob("rows.csv.gz")]
             cells = nbformat.read(place / f"{name}.ipynb", as_version=4).cells
             tagged = [cell for cell in cells if "answer" in cell.metadata.get("tags", ())]
-            answers += [out["data"]["text/markdown"] for cell in tagged for out in cell.outputs]
+            shown += [out for cell in tagged for out in cell.outputs]
         for path in place.glob("provenance.json"):
             state += f" It ran in {json.loads(path.read_text(encoding='utf-8'))['duration']}."
         lines.append(f"- {title}: {question} {state}")
         for figure in sorted(place.glob("*.png")):
             alt = Picture.open(figure).info["Description"]
-            picture = f"![{alt}]({name}/{figure.name})"
-            figures.append(f"- [{picture}]({name}/{name}.ipynb) {alt}")
+            figures[alt] = f"[![{alt}]({name}/{figure.name})]({name}/{name}.ipynb)"
+        for out in shown:  # a sentence, or a figure that is there as a file
+            alt = out.get("metadata", {}).get("image/png", {}).get("alt")
+            answers.append(figures.pop(alt) if alt else out["data"]["text/markdown"])
     rows = pd.DataFrame(columns=["notebook", *metrics.ROW_COLUMNS])
     if current:
         rows = report.rows(*current, profile=folder.name)
     shown, results = metrics.headline(rows), ""
     if shown["metric"].eq("uar").any():
-        results = metrics.markdown_table(metrics.results_table(shown))
-        results += f"\n{metrics.not_run(shown)}\n"
+        results = f"{metrics.markdown_table(_long_table(shown))}\n{metrics.not_run(shown)}\n"
     parts = {"profile": folder.name, "banner": BANNERS[settings["data"]], "results": results}
-    parts |= {"notebooks": "\n".join(lines), "figures": "\n".join(figures)}
-    parts["answers"] = "\n".join(answers)
+    parts |= {"notebooks": "\n".join(lines), "figures": "\n".join(figures.values())}
+    parts["answers"] = "\n\n".join(answers)
     files.write_text(folder / "README.md", OVERVIEW.format_map(settings | parts))
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
+
+
+def _long_table(rows):
+    """Return the UAR of each method in percent with its interval, a line a method."""
+    by = ["target", "modality", "inputs", "protocol"]
+    table = metrics.summary(rows[rows["value"].notna()], by)
+    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
+    table["UAR"] = percent["mean"] + " [" + percent["low"] + ", " + percent["high"] + "]"
+    named = {"n_speakers": "speakers", "n_seeds": "seeds"}
+    return table.set_index(by).rename(columns=named)[["UAR", "speakers", "seeds"]]
 
 
 def _build_pages(folder):

@@ -7,6 +7,7 @@
 from ..files import data_root
 from .fetching import fetch, model
 from .reading import CORPORA, found, load, overview
-from .tables import from_table
+from .tables import from_table, indexes
 
-__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "load", "model", "overview"]
+__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "indexes", "load"]
+__all__ += ["model", "overview"]

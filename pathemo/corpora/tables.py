@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .reading import COLUMNS, digest, plain, refuse
+from ..files import data_root
+from .reading import COLUMNS, CORPORA, digest, found, load, plain, refuse
 
 MEDIA = ["audio", "video", "image", "landmarks"]
 ALIKE = "the same but for case, leading zeros or .0"
@@ -110,3 +111,22 @@ def _read(path):
     except ValueError as problem:  # of the decoder and of pandas, which do not name the file
         raise ValueError(f"{path}: it is no table of commas in UTF-8 ({problem}); {HELP}") from None
     return table[1:].set_axis(table.loc[0], axis=1)
+
+
+def indexes(names, root=None):
+    """Return the index tables of those corpora that are here, by name; a table of your own by its
+    stem.
+
+    `names` are of `CORPORA`, or paths of CSV files, relative ones below the data root. ValueError
+    where a table of your own has the name of a corpus, or of another one.
+    """
+    tables = {}
+    for name in dict.fromkeys(map(str, names)):
+        path = data_root(root) / Path(name).expanduser()
+        if path.suffix.lower() == ".csv" and path.is_file():
+            if path.stem in tables or path.stem in CORPORA:
+                raise ValueError(f"{path}: {path.stem} is the name of another corpus; rename it")
+            tables[path.stem] = from_table(path)
+        elif name in CORPORA and found(name, root):
+            tables[name] = load(name, root)
+    return tables

@@ -1,0 +1,89 @@
+"""A profile for a corpus of your own: `python -m pathemo new my_corpus.csv`.
+
+It runs the study's notebooks with your corpus as the target and all corpora that are here as its
+sources, with the settings of the paper profile; notebook 08 then says what to use.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from . import corpora, files, report, splits
+
+STEPS_A_SECOND = 1200  # path-steps of one core, at the study's sizes: about
+RUNS = {"speech": 400, "faces": 200}  # protocols, source lists, draws and inputs of a target: about
+HEADER = "# {path} as a target, with the settings of paper.yaml. Made by `python -m pathemo new`.\n"
+
+
+def new(path, root=None):
+    """Return the path of a new profile for a CSV file of your own, and what is in the corpus.
+
+    The second, lines of text, has clips, speakers, emotions, folds, sources and time. ValueError,
+    beside those of `corpora.from_table`, where speakers are too few or not known, or a profile or
+    corpus has that name already; FileNotFoundError outside of the project.
+    """
+    path = Path(path).expanduser().absolute()
+    index, profile = corpora.from_table(path), report.home() / "reports" / f"{path.stem}.yaml"
+    if path.stem in corpora.CORPORA or profile.exists():
+        raise ValueError(f"{profile.name} or a corpus {path.stem} is there: rename {path.name}")
+    if index["speaker"].isna().any():
+        raise ValueError(
+            f"{path}: without a column speaker it can be learned from, but nothing can be tested "
+            "on it; name it in `source_tables` of notebook 03 of a profile"
+        )
+    folds, kind = splits.folds_for(index), "faces"
+    if index.reindex(columns=["audio", "video"]).notna().any(axis=1).all():
+        kind = "speech"
+    settings = yaml.safe_load((report.home() / "reports" / "paper.yaml").read_text("utf-8"))
+    settings["notebooks"] = chosen = _notebooks(settings["notebooks"], path, kind, root)
+    files.write_text(profile, HEADER.format(path=path.name) + _yaml(settings))
+    base = chosen["02_single_domain_baselines"]
+    steps = len(folds) * len(base["seeds"]) * base["steps"] * RUNS[kind]
+    minutes = np.ceil(steps / STEPS_A_SECOND / 120)
+    counts = index.groupby("clip")[["speaker", "emotion"]].first()
+    emotions = counts["emotion"].value_counts()
+    return profile, [
+        f"{len(counts)} clips of {counts['speaker'].nunique()} speakers, as {kind}",
+        f"emotions: {', '.join(f'{name} {n}' for name, n in emotions.items())}",
+        f"{len(folds)} folds, no speaker on both sides of any",
+        f"sources that are here: {', '.join(_sources(chosen, kind)) or 'none'}",
+        f"about {minutes:.0f} minutes on two cores, features not counted",
+    ]
+
+
+def _yaml(settings):
+    """Return settings as YAML, in their order, lists and small dictionaries in a line."""
+    plain = json.loads(json.dumps(settings))  # no object twice, which YAML would make a reference
+    return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _sources(chosen, kind):
+    """Return the names of all other corpora of a profile."""
+    name, key = {
+        "speech": ("04_audio_multi_source_transfer", "names"),
+        "faces": ("03_visual_transfer", "tables"),
+    }[kind]
+    return [Path(source).stem for source in chosen[name][key][1:]]
+
+
+def _notebooks(paper, path, kind, root):
+    """Return the notebooks of the paper profile that take the corpus, and their parameters."""
+    base = paper["02_single_domain_baselines"]
+    if kind == "speech":
+        here = [name for name in base["names"] if corpora.found(name, root)]
+        own = {"names": [str(path), *here], "tables": [], "landmark_names": [], "face_names": []}
+        chosen = {"02_single_domain_baselines": base | own}
+        for name in ("04_audio_multi_source_transfer", "05_fine_tuning_comparison"):
+            parameters = {"names": own["names"], "targets": [path.stem]}
+            chosen[name] = paper[name] | parameters
+        chosen["04_audio_multi_source_transfer"]["group_names"] = []
+        chosen["05_fine_tuning_comparison"]["directions"] = []
+    else:
+        faces = paper["03_visual_transfer"]
+        here = [t for t in faces["tables"] if (corpora.data_root(root) / t).is_file()]
+        own = {"tables": [str(path), *here], "landmark_names": [], "face_names": []}
+        chosen = {"02_single_domain_baselines": base | own | {"names": []}}
+        chosen["03_visual_transfer"] = faces | own
+    return chosen | {"08_your_corpus": {"target": path.stem}}
