@@ -142,7 +142,7 @@ def encoder(root):
     with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.exists():
             sizes = dict(encoder_layers=4, encoder_attention_heads=2, encoder_ffn_dim=32)
-            config = WhisperConfig(d_model=16, decoder_layers=1, vocab_size=2, **sizes)
+            config = WhisperConfig(d_model=16, decoder_layers=1, **sizes)
             staging = folder.with_name(f".{folder.name}.staging")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
