@@ -44,7 +44,8 @@ def kept(folder):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Address of a scheduler with two workers of another cache, one of more threads, too."""
+    """Address of a scheduler with two workers of another cache, one of more threads, too; there
+    they keep what they learned of sources, and nothing else."""
     folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
     here = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
@@ -61,7 +62,7 @@ def cluster(tmp_path_factory):
     for process in reversed(processes):
         process.kill()
         process.wait()
-    assert not (folder / "elsewhere").exists()
+    assert [path.name for path in (folder / "elsewhere").glob("*")] == ["sources"]
 
 
 def only_there(monkeypatch, address, folder):
@@ -78,8 +79,8 @@ def only_there(monkeypatch, address, folder):
 def test_errors_of_a_worker_are_raised_here(cluster, tmp_path, monkeypatch):
     """With their own type and words; nothing of it is kept."""
     only_there(monkeypatch, cluster, tmp_path)
-    with pytest.raises(ValueError, match="target target has no folds"):
-        study.run([Job(transfer.from_scratch, replace(TARGET, folds=()), (), BRIEF)])
+    with pytest.raises(ValueError, match="seeds = .*: give at least one"):
+        study.run([Job(transfer.from_scratch, TARGET, (), BRIEF | {"seeds": ()})])
     assert not kept(tmp_path)
 
 

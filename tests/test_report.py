@@ -152,7 +152,7 @@ def test_readme_table_follows_the_paper_profile(project):
     report.readme(check=True)
     text = readme.read_text()
     assert text.startswith("above\n<!-- results -->\n")
-    assert "| emodb | speech |  |" in text and "savee" not in text
+    assert "| emodb | 75.0 / 75.0 |" in text and "savee" not in text
     assert text.endswith("<!-- end of results -->\nbelow\n")
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="lacks the lines"):
