@@ -14,14 +14,12 @@ from matplotlib.ticker import PercentFormatter
 from . import metrics
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision.
-# Darker where heads or clips of sources are shared, lighter where size or budget is another.
+# Darker where heads or clips of sources are shared.
 PROTOCOL_COLORS = {
     "logistic": "#CC79A7",
     "logistic_joint": "#5C0A2E",
     "svm": "#D55E00",
     "from_scratch": "#000000",
-    "from_scratch_wide": "#606060",
-    "from_scratch_long": "#A0A0A0",
     "fine_tune": "#E69F00",
     "fine_tune_shared": "#8F5A00",
     "joint": "#8FD66A",
