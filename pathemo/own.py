@@ -37,7 +37,8 @@ def new(path, root=None):
     if index.reindex(columns=["audio", "video"]).notna().any(axis=1).all():
         kind = "speech"
     settings = yaml.safe_load((report.home() / "reports" / "paper.yaml").read_text("utf-8"))
-    settings["notebooks"] = chosen = _notebooks(settings["notebooks"], path, kind, root)
+    chosen, sources = _notebooks(settings["notebooks"], path, kind, root)
+    settings["notebooks"] = chosen
     files.write_text(profile, HEADER.format(path=path.name) + _yaml(settings))
     base = chosen["02_single_domain_baselines"]
     steps = len(folds) * len(base["seeds"]) * base["steps"] * RUNS[kind]
@@ -48,7 +49,7 @@ def new(path, root=None):
         f"{len(counts)} clips of {counts['speaker'].nunique()} speakers, as {kind}",
         f"emotions: {', '.join(f'{name} {n}' for name, n in emotions.items())}",
         f"{len(folds)} folds, no speaker on both sides of any",
-        f"sources that are here: {', '.join(_sources(chosen, kind)) or 'none'}",
+        f"sources that are here: {', '.join(Path(name).stem for name in sources) or 'none'}",
         f"about {minutes:.0f} minutes on two cores, features not counted",
     ]
 
@@ -59,17 +60,8 @@ def _yaml(settings):
     return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _sources(chosen, kind):
-    """Return the names of all other corpora of a profile."""
-    name, key = {
-        "speech": ("04_audio_multi_source_transfer", "names"),
-        "faces": ("03_visual_transfer", "tables"),
-    }[kind]
-    return [Path(source).stem for source in chosen[name][key][1:]]
-
-
 def _notebooks(paper, path, kind, root):
-    """Return the notebooks of the paper profile that take the corpus, and their parameters."""
+    """Return the notebooks that take the corpus with their parameters, and its sources."""
     base = paper["02_single_domain_baselines"]
     if kind == "speech":
         here = [name for name in base["names"] if corpora.found(name, root)]
@@ -86,4 +78,4 @@ def _notebooks(paper, path, kind, root):
         own = {"tables": [str(path), *here], "landmark_names": [], "face_names": []}
         chosen = {"02_single_domain_baselines": base | own | {"names": []}}
         chosen["03_visual_transfer"] = faces | own
-    return chosen | {"08_your_corpus": {"target": path.stem}}
+    return chosen | {"08_your_corpus": {"target": path.stem}}, here

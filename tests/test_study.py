@@ -315,6 +315,12 @@ def test_layers_are_chosen_by_the_other_corpora_on_unheard_sentences(monkeypatch
     assert tasks["a", "plain"] is candidates[(1,)]
     assert trials.query("target == 'a' and chosen")["candidate"].tolist() == ["[1]"]
     assert len(trials) == 6 and trials.groupby("target")["chosen"].sum().eq(1).all()
+    noises = {(1,): {"a": 9, "b": 0}, (2,): {"a": 0, "b": 2}}  # with "a" its own layer would win
+    two = {
+        layers: {(name, "plain"): in_layers(name, layers[0], noise) for name, noise in of.items()}
+        for layers, of in noises.items()
+    }
+    assert study.choose_layers(two, GaussianNB())[0]["a", "plain"] is two[(1,)]
     for job in seen:
         for fold in job.target.folds:
             for of in (job.target.speaker, job.target.statement):

@@ -453,6 +453,19 @@ def test_a_source_is_learned_once_for_all_that_begin_alike(kind, monkeypatch):
         assert (one.posteriors == other.posteriors).all() and (one.paths == other.paths).all()
 
 
+def test_another_source_of_the_same_name_is_learned_itself(monkeypatch):
+    """What is kept of one is not taken for it, nor what other steps or seeds have left."""
+    other, calls = replace(task("near", 9), name="near"), watch_training(monkeypatch)
+    run(fine_tune)
+    for sources, settings in (((other,), {}), ((NEAR,), {"seeds": (0, 2)})):
+        calls.clear()
+        run(fine_tune, TARGET, sources, **settings)
+        assert [call["task"] for call in calls] == ["near 0", "target 1"]
+    calls.clear()
+    run(fine_tune, source_steps=20)
+    assert [call["steps"] for call in calls] == [20, 40]
+
+
 def test_the_name_of_what_was_learned_is_of_its_content():
     """Not of where arrays lie, as those that came from another process; other clips, other name."""
     columns = replace(NEAR, features=np.asfortranarray(NEAR.features))
