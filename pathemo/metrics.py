@@ -242,15 +242,12 @@ def verdict(differences, *, margin=MARGIN, level=0.05):
     +1.5 points on average over 2 comparisons; better in 1, worse in 0, level in 0, undecided in 1;
     1 significant at 5 %
     """
-    same = _inside(differences, margin)
-    better = (differences["low"] > 0) & ~same
-    worse = (differences["high"] < 0) & ~same
-    mean, n = 100 * differences["difference"].mean(), len(differences)
-    undecided = n - (better | worse | same).sum()
+    said = _outcomes(differences, margin)
+    counts = [f"{word} in {said.eq(word).sum()}" for word in ("better", "worse", "level")]
     significant = (holm(differences["p"]) < level).sum()
     return (
-        f"{mean:+.1f} points on average over {n} comparisons; better in {better.sum()}, worse in "
-        f"{worse.sum()}, level in {same.sum()}, undecided in {undecided}; {significant} "
+        f"{100 * differences['difference'].mean():+.1f} points on average over {len(said)} "
+        f"comparisons; {', '.join(counts)}, undecided in {said.eq('').sum()}; {significant} "
         f"significant at {100 * level:.0f} %"
     )
 
@@ -267,18 +264,25 @@ def judge(effects, *, margin=MARGIN, level=0.05):
     >>> judge(effects)
     'supported in part'
     """
-    if _inside(effects, margin).all():
+    if _outcomes(effects, margin).eq("level").all():
         return "level"
-    sure, low, high = effects["p_holm"] < level, effects["low"], effects["high"]
-    for word, clear, against in (
-        ("supported", low > 0, high < 0),
-        ("contradicted", high < 0, low > 0),
+    said, sure = _outcomes(effects, margin=0), effects["p_holm"] < level
+    for word, this, other in (
+        ("supported", "better", "worse"),
+        ("contradicted", "worse", "better"),
     ):
-        if (clear & sure).all():
-            return word
-        if (clear & sure).any() and not against.any():
-            return f"{word} in part"
+        clear = said.eq(this) & sure
+        if clear.any() and not said.eq(other).any():
+            return word if clear.all() else f"{word} in part"
     return "undecided"
+
+
+def _outcomes(effects, margin):
+    """Return what each interval says: level, better, worse, or nothing."""
+    low, high = effects["low"], effects["high"]
+    within = low.gt(-margin) & high.lt(margin)
+    clear = np.where(low > 0, "better", np.where(high < 0, "worse", ""))
+    return pd.Series(clear, effects.index).mask(within, "level")
 
 
 def holm(p):
@@ -306,7 +310,7 @@ def results_table(rows, *, row=("target", "modality", "inputs", "source"), metri
     by = [*row, "protocol"]
     part = rows[rows["metric"].eq(metric) & rows["value"].notna()]
     table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
-    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
+    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format).astype(str)
     interval = " [" + percent["low"] + ", " + percent["high"] + "]"
     table["score"] = percent["mean"] + interval.where(table["low"].notna(), "")
     wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
@@ -380,10 +384,6 @@ def _interval(values, by, unit):
     table = pd.DataFrame({"mean": mean, "low": mean - half_width, "high": mean + half_width})
     table[f"n_{unit}s"], table["p"] = means["count"], 2 * stats.t.sf(abs(mean) / error, df)
     return table
-
-
-def _inside(effects, margin):
-    return effects["low"].gt(-margin) & effects["high"].lt(margin)
 
 
 def _checked(truth, prediction):

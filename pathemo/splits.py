@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pooch
 from sklearn.model_selection import (
-    GroupShuffleSplit,
     LeaveOneGroupOut,
     PredefinedSplit,
     StratifiedGroupKFold,
@@ -145,31 +144,6 @@ def as_many_clips(index, folds, wholes, *, seed=0):
         drawn = shuffled[shuffled.groupby(shuffled).cumcount() < most].index
         control.append(fold._replace(train=np.sort(index.index.get_indexer(drawn))))
     return control
-
-
-def development_split(speaker, train, *, share=0.25, seed):
-    """Return training rows parted by speaker: `(train, development)`, at least one speaker on each
-    side.
-
-    `speaker` (n,) names the speaker of every row of the index, `train` (n_train,) holds the row
-    positions to part, `share` of whose speakers goes to development.
-
-    >>> train, development = development_split(["a", "b", "b", "c"], [0, 1, 2], seed=0)
-    >>> sorted([train.tolist(), development.tolist()])  # speaker "a" on one side, "b" on the other
-    [[0], [1, 2]]
-    """
-    train = np.asarray(train)
-    speaker = _known(speaker)[train]
-    n_speakers = len(np.unique(speaker))
-    if n_speakers < 2:
-        raise ValueError(
-            "a development side needs 2 training speakers or more, "
-            f"train has {np.unique(speaker).tolist()}: add speakers, or do without development"
-        )
-    n_development = int(np.clip(round(share * n_speakers), 1, n_speakers - 1))
-    split = GroupShuffleSplit(1, test_size=n_development, random_state=seed)
-    rest, development = next(split.split(train, groups=speaker))
-    return train[rest], train[development]
 
 
 def speaker_normalise(features, speaker):

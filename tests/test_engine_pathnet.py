@@ -194,7 +194,7 @@ def evolved(members, shape, training):
 all_evolved = functools.cache(functools.partial(evolved, range(6)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     members=st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True),
     shape=st.integers(0, len(SHAPES) - 1),

@@ -45,16 +45,6 @@ def test_every_row_is_tested_once(speaker):
             assert min(len(fold.train), len(fold.test)) > 0
 
 
-@given(speakers, st.integers(0, 99), st.floats(0, 1))
-def test_development_speakers_do_not_train(speaker, seed, share):
-    """A development split parts the training rows, by speaker, with rows on both sides."""
-    rows = np.arange(len(speaker))[::-1]
-    train, development = splits.development_split(speaker, rows, share=share, seed=seed)
-    assert sorted([*train, *development]) == sorted(rows)
-    assert min(len(train), len(development)) > 0
-    assert not set(np.array(speaker)[train]) & set(np.array(speaker)[development])
-
-
 def test_the_split_that_shares_speakers_does():
     """Each row is tested once, emotions are dealt evenly, and speakers are on both sides."""
     index = index_of(np.repeat(ACTORS[:4], 20), emotion=np.tile(["anger", "fear"], 40))
@@ -126,21 +116,6 @@ def test_a_leak_of_the_folds_is_caught_when_sentences_are_parted():
     leak = splits.Fold("mine", np.arange(3), np.arange(2, 9))
     with pytest.raises(AssertionError, match=r"'mine' has speakers \['a'\] on both sides"):
         splits.speaker_and_sentence_disjoint(index, [leak])
-
-
-def test_development_share_counts_speakers():
-    """A share of 0.25 of twelve speakers is three, and another seed draws others."""
-    speaker = np.repeat(ACTORS[:12], 5)
-    sides = [splits.development_split(speaker, np.arange(60), seed=seed) for seed in range(8)]
-    drawn = {tuple(np.unique(speaker[development])) for _, development in sides}
-    assert {len(names) for names in drawn} == {3}
-    assert len(drawn) > 1
-
-
-def test_development_split_of_one_speaker_is_refused():
-    """One training speaker cannot be parted, and the error names that speaker."""
-    with pytest.raises(ValueError, match=r"2 training speakers or more, train has \['DC'\]"):
-        splits.development_split(["DC", "DC", "JE"], [0, 1], seed=0)
 
 
 def test_ravdess_folds_are_the_published_ones():

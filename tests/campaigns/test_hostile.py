@@ -22,7 +22,7 @@ from pathemo import PathNet, runner
 from pathemo.corpora import fetching, savee
 
 many = settings(
-    max_examples=1000 if LONG else 60, deadline=None, suppress_health_check=[*HealthCheck]
+    max_examples=1000 if LONG else 60, suppress_health_check=[*HealthCheck]
 )
 
 
