@@ -9,7 +9,8 @@ target, corpus_version : what is tested.
 modality : `speech`, `landmarks`, `hog`, `crops`, or a network; several joined by `+`.
 inputs : `plain`, or `speaker-normalised`: scaled by each speaker's own unlabelled clips.
 variant : empty in the main comparison, else the one thing that differs: `training_speakers=4`,
-    `steps=100`, `source_steps=10000`, `groups=3`, `speakers_shared`, `sentences_disjoint`, ...
+    `steps=100`, `source_steps=10000`, `few_people=4` (after a large source), `groups=3`,
+    `speakers_shared`, `sentences_disjoint`, ...
 draw : which draw of few training speakers, or which group of speakers; 0 otherwise.
 fold, speaker, seed : of whom, and by which replica; `all` for scores over all clips at once.
 metric, value, n, note : `uar` or `accuracy` of n clips; a note says why there is no value.
