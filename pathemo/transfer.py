@@ -66,16 +66,21 @@ from .tasks import (
 LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
 LIMITS |= {"final_share": SHARE, "steps": COUNT, "source_steps": COUNT}
 SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
-SHARED = {"frozen_path": "forced", "head": "shared", "fresh": 0.03}
-IN_SEQUENCE = {
+PROTOCOLS = {  # what each does to the defaults of `_Learner`, or of `_learn_all`
+    "from_scratch": dict(evolving=False),
+    "zero_shot": dict(evolving=False, head="shared", target_learns="nothing"),
+    "frozen_features": dict(evolving=False, target_learns="head"),
     "fine_tune": dict(evolving=False),
     "fine_tune_shared": dict(evolving=False, head="shared"),
     "rehearsal": dict(evolving=False),
     "joint": dict(evolving=False),
+    "pathnet_scratch": dict(),
     "pathnet": dict(),
     "pathnet_final": dict(final_share=0.5),
-    "pathnet_shared": dict(final_share=0.5) | SHARED,
+    "pathnet_shared": dict(final_share=0.5, frozen_path="forced", head="shared", fresh=0.03),
 }
+IN_SEQUENCE = "fine_tune", "fine_tune_shared", "rehearsal", "joint"
+IN_SEQUENCE += "pathnet", "pathnet_final", "pathnet_shared"
 
 
 class NotLearnable(ValueError):
@@ -98,7 +103,7 @@ class Outcome(NamedTuple):
 
 def from_scratch(target, sources=(), **settings):
     """Return the outcome of one path trained on the target alone; `sources` are not used."""
-    return _learn_all("from_scratch", target, (), settings, evolving=False)
+    return _learn_all("from_scratch", target, (), settings)
 
 
 def zero_shot(target, sources, **settings):
@@ -107,9 +112,7 @@ def zero_shot(target, sources, **settings):
     The target trains nothing, its training clips give the scale of the features. An emotion that
     no source has is never recognised.
     """
-    settings["head"] = "shared"
-    options = dict(evolving=False, target_learns="nothing")
-    return _learn_all("zero_shot", target, sources, settings, **options)
+    return _learn_all("zero_shot", target, sources, settings)
 
 
 def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, source_steps=None, **settings):
@@ -120,26 +123,24 @@ def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, source_steps=None, **
     _assert_learnable(target, sources, seeds)
     whole, budget = pooled([target, *sources]), steps + len(sources) * (source_steps or steps)
     settings |= dict(seeds=seeds, steps=budget)
-    posteriors = _learn_all("joint", whole, (), settings, evolving=False).posteriors
+    posteriors = _learn_all("joint", whole, (), settings).posteriors
     posteriors = posteriors[:, : len(target.emotion), np.isin(whole.emotions, target.emotions)]
     return _outcome("joint", target, sources, posteriors, seeds)
 
 
 def fine_tune(target, sources, **settings):
     """Return the outcome of one path trained on each source and then, whole, on the target."""
-    return _learn_all("fine_tune", target, sources, settings, evolving=False)
+    return _learn_all("fine_tune", target, sources, settings)
 
 
 def fine_tune_shared(target, sources, **settings):
     """Return the outcome of `fine_tune` whose heads start with what sources know of emotions."""
-    settings["head"] = "shared"
-    return _learn_all("fine_tune_shared", target, sources, settings, evolving=False)
+    return _learn_all("fine_tune_shared", target, sources, settings)
 
 
 def frozen_features(target, sources, **settings):
     """Return the outcome of one path trained on each source that feeds a head for the target."""
-    options = dict(evolving=False, target_learns="head")
-    return _learn_all("frozen_features", target, sources, settings, **options)
+    return _learn_all("frozen_features", target, sources, settings)
 
 
 def pathnet(target, sources=(), **settings):
@@ -153,7 +154,7 @@ def pathnet(target, sources=(), **settings):
 
 def pathnet_final(target, sources=(), **settings):
     """Return the outcome of `pathnet` whose best path is trained on, for half of the budget."""
-    return _learn_all("pathnet_final", target, sources, {"final_share": 0.5} | settings)
+    return _learn_all("pathnet_final", target, sources, settings)
 
 
 def pathnet_shared(target, sources, **settings):
@@ -161,7 +162,6 @@ def pathnet_shared(target, sources, **settings):
 
     Ours: the frozen path stays active beside the modules that evolve, heads start with what the
     sources know of the same emotions, and fresh modules are nearly silent at first."""
-    settings = {"final_share": 0.5} | settings | SHARED
     return _learn_all("pathnet_shared", target, sources, settings)
 
 
@@ -225,7 +225,7 @@ def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, 
             raise ValueError(f"{names} have {[len(task.folds) for task in order]} folds each")
     numbers = range(len(target.folds))
     streams = [_stream(seed, "sequence", str(number)) for seed in seeds for number in numbers]
-    settings = IN_SEQUENCE[protocol] | settings | {"n_tasks": len(order)}
+    settings = PROTOCOLS[protocol] | settings | {"n_tasks": len(order)}
     settings["steps"] = steps * len(order) if protocol == "joint" else steps
     learner, rows = _Learner(target, streams, **settings), []
     if protocol in ("joint", "rehearsal"):
@@ -408,10 +408,11 @@ class _Learner:
         return [task.of_clips(part, mine) for part, mine in zip(parts, clips, strict=True)]
 
 
-def _learn_all(protocol, target, sources, settings, *, evolving=True, target_learns="all"):
+def _learn_all(protocol, target, sources, settings):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
-    settings = {"seeds": (0, 1, 2)} | settings
-    seeds, folds = settings.pop("seeds"), target.folds
+    settings = {"seeds": (0, 1, 2), "target_learns": "all"} | PROTOCOLS[protocol] | settings
+    seeds, target_learns = settings.pop("seeds"), settings.pop("target_learns")
+    folds = target.folds
     _assert_learnable(target, sources, seeds)
     known = np.unique([emotion for source in sources for emotion in source.emotions])
     unknown = ~np.isin(target.emotions, known)
@@ -421,7 +422,7 @@ def _learn_all(protocol, target, sources, settings, *, evolving=True, target_lea
             f"{known.tolist()}, and none is shared: call the same emotion by the same word"
         )
     streams, n_tasks = [_stream(seed, "source") for seed in seeds], 1 + len(sources)
-    learner = _Learner(target, streams, n_tasks=n_tasks, evolving=evolving, **settings)
+    learner = _Learner(target, streams, n_tasks=n_tasks, **settings)
     learner.learn_sources(sources, seeds)
     streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in folds]
     learner.repeat(streams, len(folds))
