@@ -121,3 +121,10 @@ def test_the_wheel_works_in_an_empty_folder(built, synthetic_root):
         told = run(empty, "-m", "pathemo", *command.split(), **paths)
         assert told.returncode == 1 and told.stderr.count("\n") == 1
         assert "start this inside the project's folder" in told.stderr
+
+
+def test_there_is_one_version():
+    """Package, citation and the newest section of the changelog have the same."""
+    cited = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    newest = re.search(r"^## (\S+) \(", (PROJECT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert pathemo.__version__ == cited == newest[1]
