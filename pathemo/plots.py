@@ -33,6 +33,7 @@ PROTOCOL_COLORS = {
 }
 CORPUS_MARKERS = {"emodb": "o", "enterface": "s", "ravdess": "^", "savee": "D"}
 PATH_COLOR = PROTOCOL_COLORS["pathnet"]
+CENTRED = dict(ha="center", va="center")  # text in a cell
 FROZEN_COLOR, IDLE_COLOR, GREY = "#B5DDF5", "#D5D5D5", "#707070"
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", PATH_COLOR])
 GAINS = LinearSegmentedColormap.from_list("gains", [PROTOCOL_COLORS["svm"], "white", PATH_COLOR])
@@ -78,22 +79,13 @@ def plot_path(paths, *, n_modules, frozen=None, ax=None):
     # One geometry: layers 4 apart, modules 1 apart, of radius 0.33
     for layer, start, end in np.argwhere(links):
         share = links[layer, start, end]
-        ax.plot(
-            [4 * layer + 0.33, 4 * layer + 3.67],
-            [start, end],
-            color=(PATH_COLOR, 0.2 + 0.65 * share),
-            linewidth=3 * share,
-            zorder=0,
-        )
+        looks = dict(color=(PATH_COLOR, 0.2 + 0.65 * share), linewidth=3 * share, zorder=0)
+        ax.plot([4 * layer + 0.33, 4 * layer + 3.67], [start, end], **looks)
     for (layer, module), share in np.ndenumerate(active.mean(axis=0)):
-        dot = Circle(
-            (4 * layer + 4, module),
-            0.33,
-            facecolor=FROZEN_COLOR if frozen[layer, module] else "white",
-            edgecolor=(PATH_COLOR, 0.25 + 0.75 * share) if share else IDLE_COLOR,
-            linewidth=1.2 + 1.2 * share,
-        )
-        ax.add_patch(dot)
+        fill = FROZEN_COLOR if frozen[layer, module] else "white"
+        edge = (PATH_COLOR, 0.25 + 0.75 * share) if share else IDLE_COLOR
+        looks = dict(facecolor=fill, edgecolor=edge, linewidth=1.2 + 1.2 * share)
+        ax.add_patch(Circle((4 * layer + 4, module), 0.33, **looks))
     names = ["input", *(f"layer {layer + 1}" for layer in range(n_layers)), "head"]
     ax.set_xticks(4 * np.arange(len(names)), names, color=GREY)
     ax.set(yticks=[], ylim=(n_modules - 0.4, -0.6), aspect="equal")
@@ -113,14 +105,8 @@ def plot_confusion(counts, *, ax=None):
     for (row, column), clips in np.ndenumerate(counts):
         if clips:
             percent = share.iloc[row, column]
-            ax.text(
-                column,
-                row,
-                f"{percent:.0f}\n{clips}",
-                color="white" if percent > 60 else "black",
-                ha="center",
-                va="center",
-            )
+            color = "white" if percent > 60 else "black"
+            ax.text(column, row, f"{percent:.0f}\n{clips}", color=color, **CENTRED)
     ax.set_xticks(range(len(counts)), counts.columns, rotation=30)
     ax.set_yticks(range(len(counts)), counts.index)
     ax.set(xlabel="recognised as  [% of the row, and clips]", ylabel="truth")
@@ -228,15 +214,9 @@ def plot_transfer_matrix(
     image = ax.imshow(gains, cmap=GAINS, vmin=-limit, vmax=limit, aspect="auto")
     for (source, target), (gain, low, high) in points.iterrows():
         strong = "white" if abs(gain) > 0.6 * limit else "black"
-        ax.text(
-            gains.columns.get_loc(target),
-            gains.index.get_loc(source),
-            f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]",
-            color=strong if clear[source, target] else GREY,
-            weight="bold" if clear[source, target] else "normal",
-            ha="center",
-            va="center",
-        )
+        looks = {"color": strong, "weight": "bold"} if clear[source, target] else {"color": GREY}
+        place = gains.columns.get_loc(target), gains.index.get_loc(source)
+        ax.text(*place, f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]", **looks, **CENTRED)
     ax.set_xticks(range(len(gains.columns)), gains.columns)
     ax.set_yticks(range(len(gains)), gains.index)
     ax.set(xlabel="target", ylabel="source")

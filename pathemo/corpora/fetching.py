@@ -12,6 +12,7 @@ import requests
 
 from ..files import cache_folder, data_root, walk
 from .reading import (
+    CORPORA,
     SYNTHETIC,
     fetch_command,
     is_published,
@@ -57,16 +58,19 @@ def fetch(name, root=None, *, parts=("audio",)):
     archive that is damaged or to be unpacked by hand, files that are not the published ones, or a
     corpus that is not complete. A refused archive leaves nothing behind.
     """
-    if name in MODELS:
-        file, address, known_hash, citation = MODELS[name]
-        path = download(address, known_hash, data_root(root) / "models", file)
+    if name in {*MODELS, *ENCODERS}:
+        folder = data_root(root) / "models"
+        if name in MODELS:
+            file, address, known_hash, citation = MODELS[name]
+            path = download(address, known_hash, folder, file)
+        else:
+            address, citation = ENCODERS[name]
+            path = _snapshot(address, folder / name)
         print(f"{name}: {path}\nPlease cite {citation}")
         return path
-    if name in ENCODERS:
-        address, citation = ENCODERS[name]
-        path = _snapshot(address, data_root(root) / "models" / name)
-        print(f"{name}: {path}\nPlease cite {citation}")
-        return path
+    if name not in CORPORA:
+        valid = ", ".join([*CORPORA, *MODELS, *ENCODERS])
+        raise ValueError(f"unknown corpus or network {name!r}; valid: {valid}")
     reader, folder = reader_of(name), data_root(root) / name
     if (folder / SYNTHETIC).is_file():
         raise FileExistsError(f"{folder} holds the synthetic corpus; give another root")

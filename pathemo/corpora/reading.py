@@ -213,13 +213,7 @@ def overview(root=None):
             step = f"mend {problems[0]} ({len(problems)} in all: pathemo.corpora.load names them)"
         synthetic = (folder / SYNTHETIC).is_file()
         note = " (synthetic)" if synthetic else "" if files else " (not found)"
-        rows.append(
-            {
-                "corpus": name,
-                "where": f"{folder}{note}",
-                "clips": f"{n_clips}/{n_expected}",
-                "checksums": f"{same} of {len(files)} files verified",
-                "next step": step,
-            }
-        )
+        row = {"corpus": name, "where": f"{folder}{note}", "clips": f"{n_clips}/{n_expected}"}
+        row |= {"checksums": f"{same} of {len(files)} files verified", "next step": step}
+        rows.append(row)
     return pd.DataFrame(rows)
