@@ -1,4 +1,4 @@
-"""Commands and examples that README.md, CONTRIBUTING.md and the start page give are run."""
+"""Every command and example that README.md, CONTRIBUTING.md and the start page give is run."""
 
 import importlib
 import os
@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+
+from pathemo import corpora
 
 PROJECT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "notebooks/START.md"]
 TEXTS = {page: (PROJECT / page).read_text(encoding="utf-8") for page in PAGES}
-NEW = "test_own.test_a_profile_of_speech_runs_the_study_on_it"
+NEW = "test_commands.test_a_table_of_ones_own_goes_through_the_study"
 CORPUS = "test_contributing.test_the_toy_corpus_and_protocol_work"
 LAB = "test_main.test_lab_shows_the_start_page"
 BUILD = "test_environment.test_the_wheel_works_in_an_empty_folder"
@@ -84,6 +87,35 @@ def follow(block, **shorter):
     return names
 
 
+def write_table(path, name, medium, root, n_clips):
+    """A table of one's own: some clips of four speakers in two emotions."""
+    index = corpora.load(name, root).dropna(subset=medium)
+    index = index[index["emotion"].isin(["anger", "sadness"])]
+    index = index[index["speaker"].isin(index["speaker"].unique()[:4])]
+    index = index.groupby(["speaker", "emotion"]).head(n_clips)
+    index[["clip", "speaker", "emotion", medium]].to_csv(path, index=False)
+
+
+def test_the_example_of_the_readme(synthetic_root, tmp_path, monkeypatch):
+    """Rows of all own speakers come out, with the public corpus as their source."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATHEMO_DATA", str(synthetic_root))
+    write_table("my_corpus.csv", "savee", "audio", synthetic_root, 2)
+    rows = follow(example("README.md", "from pathemo import corpora, speech"), steps=60)
+    rows = rows["outcome"].rows
+    assert rows["source"].eq("emodb").all() and rows["value"].notna().all()
+    assert set(rows["speaker"]) == {"DC", "JE", "JK", "KL"} and rows["seed"].nunique() == 3
+
+
+def test_the_example_of_faces(synthetic_root, tmp_path, monkeypatch):
+    """Faces of films become rows of all own speakers."""
+    monkeypatch.chdir(tmp_path)
+    write_table("my_faces.csv", "savee", "video", synthetic_root, 1)
+    left = follow(example("notebooks/START.md", "from pathemo import corpora, faces"), steps=60)
+    assert left["images"].shape[1:] == (48, 48) and set(left["clip"]) == set(range(8))
+    assert left["outcome"].rows["speaker"].nunique() == 4
+
+
 def test_the_example_of_the_engine():
     """Five replicas evolve, and their paths are frozen."""
     left = follow(example("notebooks/START.md", "import numpy"), generations=1)
@@ -149,6 +181,20 @@ def shell(folder, command, **settings):
     done = subprocess.run(command, cwd=folder, env=environment, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_a_table_of_ones_own_goes_through_the_study(project, synthetic_root):
+    """`new` writes the profile, `run` makes rows of it, and notebook 08 says what to use."""
+    write_table(project / "my_corpus.csv", "savee", "audio", synthetic_root, 2)
+    told = shell(project, "python -m pathemo new my_corpus.csv")
+    assert "16 clips of 4 speakers, as speech" in told and "python -m pathemo run my_corpus" in told
+    for name in ("02_single_domain_baselines", "08_your_corpus"):
+        told = shell(project, f"python -m pathemo run my_corpus --only {name}")
+        assert told.splitlines()[-1] == "open reports/my_corpus/html/index.html"
+    report = project / "reports" / "my_corpus"
+    rows = pd.read_csv(report / "results.csv.gz", keep_default_na=False)
+    assert set(rows["target"]) == {"my_corpus"} and rows["speaker"].nunique() >= 4
+    assert (report / "html" / "08_your_corpus" / "08_your_corpus.html").is_file()
 
 
 def test_a_paper_report_without_corpora(project):
