@@ -101,7 +101,7 @@ def test_the_example_of_the_readme(synthetic_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATHEMO_DATA", str(synthetic_root))
     write_table("my_corpus.csv", "savee", "audio", synthetic_root, 2)
-    rows = follow(example("README.md", "from pathemo import corpora, speech"), steps=60)
+    rows = follow(example("README.md", "from pathemo import corpora, speech"), steps=50)
     rows = rows["outcome"].rows
     assert rows["source"].eq("emodb").all() and rows["value"].notna().all()
     assert set(rows["speaker"]) == {"DC", "JE", "JK", "KL"} and rows["seed"].nunique() == 3
@@ -111,7 +111,7 @@ def test_the_example_of_faces(synthetic_root, tmp_path, monkeypatch):
     """Faces of films become rows of all own speakers."""
     monkeypatch.chdir(tmp_path)
     write_table("my_faces.csv", "savee", "video", synthetic_root, 1)
-    left = follow(example("notebooks/START.md", "from pathemo import corpora, faces"), steps=60)
+    left = follow(example("notebooks/START.md", "from pathemo import corpora, faces"), steps=50)
     assert left["images"].shape[1:] == (48, 48) and set(left["clip"]) == set(range(8))
     assert left["outcome"].rows["speaker"].nunique() == 4
 
@@ -162,7 +162,7 @@ def project(tmp_path):
         shutil.copy(path, tmp_path / "notebooks")
     paper = yaml.safe_load((PROJECT / "reports" / "paper.yaml").read_text(encoding="utf-8"))
     for parameters in paper["notebooks"].values():
-        parameters |= {"steps": 20, "seeds": [0]} if "steps" in parameters else {}
+        parameters |= {"steps": 50, "seeds": [0]} if "steps" in parameters else {}
     (tmp_path / "reports" / "paper.yaml").write_text(yaml.safe_dump(paper, sort_keys=False))
     (tmp_path / "data").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
