@@ -104,7 +104,7 @@ def test_the_example_of_the_readme(synthetic_root, tmp_path, monkeypatch):
     rows = follow(example("README.md", "from pathemo import corpora, speech"), steps=50)
     rows = rows["outcome"].rows
     assert rows["source"].eq("emodb").all() and rows["value"].notna().all()
-    assert set(rows["speaker"]) == {"DC", "JE", "JK", "KL"} and rows["seed"].nunique() == 3
+    assert set(rows["speaker"]) == {"DC", "JE", "JK", "KL", "all"} and rows["seed"].nunique() == 3
 
 
 def test_the_example_of_faces(synthetic_root, tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_the_example_of_faces(synthetic_root, tmp_path, monkeypatch):
     write_table("my_faces.csv", "savee", "video", synthetic_root, 1)
     left = follow(example("notebooks/START.md", "from pathemo import corpora, faces"), steps=50)
     assert left["images"].shape[1:] == (48, 48) and set(left["clip"]) == set(range(8))
-    assert left["outcome"].rows["speaker"].nunique() == 4
+    assert left["outcome"].rows["speaker"].nunique() == 5  # four, and all at once
 
 
 def test_the_example_of_the_engine():
