@@ -21,9 +21,7 @@ from hypothesis import strategies as st
 from pathemo import PathNet, runner
 from pathemo.corpora import fetching, savee
 
-many = settings(
-    max_examples=1000 if LONG else 60, suppress_health_check=[*HealthCheck]
-)
+many = settings(max_examples=1000 if LONG else 60, suppress_health_check=[*HealthCheck])
 
 
 # archives

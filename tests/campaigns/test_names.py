@@ -19,9 +19,7 @@ from pathemo.corpora import emodb, enterface, ravdess, reading, savee
 
 READERS = (emodb, enterface, ravdess, savee)
 by_name = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.NAME)
-many = settings(
-    max_examples=1000 if LONG else 60, suppress_health_check=[*HealthCheck]
-)
+many = settings(max_examples=1000 if LONG else 60, suppress_health_check=[*HealthCheck])
 
 
 def named(reader):
