@@ -66,7 +66,7 @@ from .tasks import (
 LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
 LIMITS |= {"final_share": SHARE, "steps": COUNT, "source_steps": COUNT}
 SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
-PROTOCOLS = {  # what each does to the defaults of `_Learner`, or of `_learn_all`
+PROTOCOLS = {  # what each is, beside the defaults of `_Learner` and `_learn_all`
     "from_scratch": dict(evolving=False),
     "zero_shot": dict(evolving=False, head="shared", target_learns="nothing"),
     "frozen_features": dict(evolving=False, target_learns="head"),
@@ -225,7 +225,7 @@ def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, 
             raise ValueError(f"{names} have {[len(task.folds) for task in order]} folds each")
     numbers = range(len(target.folds))
     streams = [_stream(seed, "sequence", str(number)) for seed in seeds for number in numbers]
-    settings = PROTOCOLS[protocol] | settings | {"n_tasks": len(order)}
+    settings = _as_protocol(protocol, settings) | {"n_tasks": len(order)}
     settings["steps"] = steps * len(order) if protocol == "joint" else steps
     learner, rows = _Learner(target, streams, **settings), []
     if protocol in ("joint", "rehearsal"):
@@ -408,9 +408,15 @@ class _Learner:
         return [task.of_clips(part, mine) for part, mine in zip(parts, clips, strict=True)]
 
 
+def _as_protocol(protocol, settings):
+    """Return the settings of a protocol; of what makes it one, only `final_share` may be given."""
+    share = {"final_share": settings["final_share"]} if "final_share" in settings else {}
+    return settings | PROTOCOLS[protocol] | share
+
+
 def _learn_all(protocol, target, sources, settings):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
-    settings = {"seeds": (0, 1, 2), "target_learns": "all"} | PROTOCOLS[protocol] | settings
+    settings = {"seeds": (0, 1, 2), "target_learns": "all"} | _as_protocol(protocol, settings)
     seeds, target_learns = settings.pop("seeds"), settings.pop("target_learns")
     folds = target.folds
     _assert_learnable(target, sources, seeds)

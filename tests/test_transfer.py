@@ -474,6 +474,15 @@ def test_the_name_of_what_was_learned_is_of_its_content():
     assert transfer._content(NEAR) != transfer._content(lies)
 
 
+def test_what_makes_a_protocol_is_not_for_its_caller():
+    """A shared head, a forced path and no evolution stay, whatever else is asked for."""
+    for preset, other in (
+        (transfer.fine_tune_shared, {"head": "new", "evolving": True}),
+        (transfer.pathnet_shared, {"frozen_path": "free", "fresh": 1.0}),
+    ):
+        assert (run(preset).posteriors == run(preset, **other).posteriors).all()
+
+
 def test_presets_are_their_settings():
     """The shared protocols are fine-tuning and PathNet with a shared head, and a forced path."""
     forced = dict(head="shared", frozen_path="forced", fresh=0.03)
