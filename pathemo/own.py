@@ -1,13 +1,16 @@
 """A profile for a corpus of your own: `python -m pathemo new my_corpus.csv`.
 
 It runs the study's notebooks with your corpus as the target and all corpora that are here as its
-sources, with the settings of the paper profile; notebook 08 then says what to use.
+sources, with the settings of the paper profile; notebook 08 then says what to use. A corpus that
+has recordings of yours is no source: it would know those whom the target is tested on.
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pooch
 import yaml
 
 from . import corpora, files, report, splits
@@ -37,7 +40,13 @@ def new(path, root=None):
     if index.reindex(columns=["audio", "video"]).notna().any(axis=1).all():
         kind = "speech"
     settings = yaml.safe_load((report.home() / "reports" / "paper.yaml").read_text("utf-8"))
-    chosen, sources = _notebooks(settings["notebooks"], path, kind, root)
+    paper = settings["notebooks"]
+    names = paper["02_single_domain_baselines"]["names"]
+    if kind == "faces":
+        names = paper["03_visual_transfer"]["tables"] + paper["03_visual_transfer"]["source_tables"]
+    copies = {name: _n_copies(index, other) for name, other in corpora.indexes(names, root).items()}
+    sources = [name for name in names if copies.get(Path(name).stem) == 0]
+    chosen = _notebooks(paper, path, kind, sources)
     settings["notebooks"] = chosen
     files.write_text(profile, HEADER.format(path=path.name) + _yaml(settings))
     base = chosen["02_single_domain_baselines"]
@@ -45,11 +54,13 @@ def new(path, root=None):
     minutes = np.ceil(steps / STEPS_A_SECOND / 120)
     counts = index.groupby("clip")[["speaker", "emotion"]].first()
     emotions = counts["emotion"].value_counts()
+    known = ", ".join(f"{name} has {n} of your recordings" for name, n in copies.items() if n)
     return profile, [
         f"{len(counts)} clips of {counts['speaker'].nunique()} speakers, as {kind}",
         f"emotions: {', '.join(f'{name} {n}' for name, n in emotions.items())}",
         f"{len(folds)} folds, no speaker on both sides of any",
         f"sources that are here: {', '.join(Path(name).stem for name in sources) or 'none'}",
+        *([f"no source: {known}"] if known else []),
         f"about {minutes:.0f} minutes on two cores, features not counted",
     ]
 
@@ -60,12 +71,21 @@ def _yaml(settings):
     return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=100)
 
 
-def _notebooks(paper, path, kind, root):
-    """Return the notebooks that take the corpus with their parameters, and its sources."""
+def _n_copies(index, other):
+    """Return how many recordings of an index another one has too, byte for byte."""
+    media = ["audio", "video", "image"]
+    tables = [table.reindex(columns=media).stack().dropna().unique() for table in (index, other)]
+    sizes = [{path: os.path.getsize(path) for path in paths} for paths in tables]
+    alike = set(sizes[0].values()) & set(sizes[1].values())
+    own, others = ([pooch.file_hash(p) for p in part if part[p] in alike] for part in sizes)
+    return sum(map(set(others).__contains__, own))
+
+
+def _notebooks(paper, path, kind, sources):
+    """Return the notebooks that take the corpus, with their parameters."""
     base = paper["02_single_domain_baselines"]
     if kind == "speech":
-        here = [name for name in base["names"] if corpora.found(name, root)]
-        own = {"names": [str(path), *here], "tables": [], "landmark_names": [], "face_names": []}
+        own = {"names": [str(path), *sources], "tables": [], "landmark_names": [], "face_names": []}
         chosen = {"02_single_domain_baselines": base | own}
         for name in ("04_audio_multi_source_transfer", "05_fine_tuning_comparison"):
             parameters = {"names": own["names"], "targets": [path.stem]}
@@ -74,8 +94,9 @@ def _notebooks(paper, path, kind, root):
         chosen["05_fine_tuning_comparison"]["directions"] = []
     else:
         faces = paper["03_visual_transfer"]
-        here = [t for t in faces["tables"] if (corpora.data_root(root) / t).is_file()]
-        own = {"tables": [str(path), *here], "landmark_names": [], "face_names": []}
+        crowds = [name for name in faces["source_tables"] if name in sources]
+        tables = [str(path), *(name for name in sources if name not in crowds)]
+        own = {"tables": tables, "landmark_names": [], "face_names": []}
         chosen = {"02_single_domain_baselines": base | own | {"names": []}}
-        chosen["03_visual_transfer"] = faces | own
-    return chosen | {"08_your_corpus": {"target": path.stem}}, here
+        chosen["03_visual_transfer"] = faces | own | {"source_tables": crowds}
+    return chosen | {"08_your_corpus": {"target": path.stem}}

@@ -39,13 +39,16 @@ def calls(project, synthetic_root):
 
 
 def test_a_profile_of_speech_runs_the_study_on_it(calls, project, synthetic_root):
-    """The corpus is the target, those that are here are sources; the runner takes the profile."""
+    """The corpus is the target, those that are here and have no recording of it are sources."""
     profile, facts = own.new(calls, synthetic_root)
     assert profile == project / "reports" / "mine.yaml"
     assert facts[0].endswith("of 10 speakers, as speech") and "10 folds" in facts[2]
-    assert facts[3] == "sources that are here: emodb, savee, ravdess, enterface"
+    assert facts[3] == "sources that are here: savee, ravdess, enterface"
+    n_clips = len(corpora.load("emodb", synthetic_root))
+    assert facts[4] == f"no source: emodb has {n_clips} of your recordings"
     settings = runner._read_profile("mine")["notebooks"]
-    assert settings["04_audio_multi_source_transfer"]["names"][0] == str(calls)
+    names = settings["04_audio_multi_source_transfer"]["names"]
+    assert names == [str(calls), "savee", "ravdess", "enterface"]
     assert settings["05_fine_tuning_comparison"]["targets"] == ["mine"]
     assert settings["08_your_corpus"] == {"target": "mine"}
     paper = yaml.safe_load((PROJECT / "reports" / "paper.yaml").read_text())["notebooks"]
