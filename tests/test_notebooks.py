@@ -170,17 +170,20 @@ def test_profiles_run_every_notebook_in_order(profile):
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "needs"),
+    ("name", "found", "targets", "needs"),
     [
-        ("02_single_domain_baselines", [], "it needs one of"),
-        ("04_audio_multi_source_transfer", ["savee", "emodb"], None),
-        ("05_fine_tuning_comparison", ["savee"], "it needs two of"),
+        ("02_single_domain_baselines", [], None, "it needs one of"),
+        ("04_audio_multi_source_transfer", ["savee", "emodb"], None, None),
+        ("04_audio_multi_source_transfer", ["savee", "emodb"], ["enterface"], "it needs two of"),
+        ("05_fine_tuning_comparison", ["savee"], None, "it needs two of"),
+        ("05_fine_tuning_comparison", ["savee", "emodb"], ["enterface"], "it needs two of"),
     ],
 )
 def test_with_few_corpora_a_notebook_runs_or_says_what_it_needs(
-    name, found, needs, synthetic_root, tmp_path, monkeypatch
+    name, found, targets, needs, synthetic_root, tmp_path, monkeypatch
 ):
-    """Two corpora are each the other's source; where a notebook needs more, NotRun says so."""
+    """Two corpora are each the other's source; where a notebook needs more, or a target that is not
+    here, NotRun says so."""
     for corpus in found:
         (tmp_path / corpus).symlink_to(synthetic_root / corpus)
     environment = {"DATA": tmp_path, "CACHE": tmp_path / "cache", "OUTPUT": tmp_path / "out"}
@@ -188,7 +191,7 @@ def test_with_few_corpora_a_notebook_runs_or_says_what_it_needs(
         monkeypatch.setenv(f"PATHEMO_{variable}", str(folder))
     source, target = PROJECT / "notebooks" / f"{name}.ipynb", tmp_path / "executed.ipynb"
     options = dict(kernel_name="python3", cwd=source.parent, progress_bar=False)
-    parameters = {"data": "recorded", "steps": 20}
+    parameters = {"data": "recorded", "steps": 20} | ({"targets": targets} if targets else {})
     if needs:
         with pytest.raises(papermill.PapermillExecutionError, match=f"NotRun: {needs}"):
             papermill.execute_notebook(source, target, parameters, **options)
