@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-__version__ = "0.2.0"
+__version__ = "0.2.1"
 
 ROOMS = (
     "corpora engine estimator faces files metrics multimodal own plots report runner speech "

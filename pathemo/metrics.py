@@ -19,7 +19,7 @@ metric, value, n, note : `uar` or `accuracy` of n clips; a note says why there i
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
+from sklearn.metrics import accuracy_score, recall_score
 
 ROW_COLUMNS = (  # one fact a column
     "protocol source target modality inputs variant draw corpus_version fold speaker seed metric "
@@ -67,9 +67,8 @@ def confusion(truth, prediction):
     """
     truth, prediction = _checked(truth, prediction)
     emotions = np.union1d(truth, prediction)
-    counts = confusion_matrix(truth, prediction, labels=emotions)
-    rows, columns = (pd.Index(emotions, name=name) for name in ("truth", "prediction"))
-    return pd.DataFrame(counts, index=rows, columns=columns)
+    counts = pd.crosstab(truth, prediction, rownames=["truth"], colnames=["prediction"])
+    return counts.reindex(index=emotions, columns=emotions, fill_value=0)
 
 
 def score_rows(truth, prediction, speaker, **key):
@@ -246,9 +245,10 @@ def verdict(differences, *, margin=MARGIN, level=0.05):
     said = _outcomes(differences, margin)
     counts = [f"{word} in {said.eq(word).sum()}" for word in ("better", "worse", "level")]
     significant = (holm(differences["p"]) < level).sum()
+    comparisons = f"{len(said)} comparison{'s' * (len(said) > 1)}"
     return (
-        f"{100 * differences['difference'].mean():+.1f} points on average over {len(said)} "
-        f"comparisons; {', '.join(counts)}, undecided in {said.eq('').sum()}; {significant} "
+        f"{100 * differences['difference'].mean():+.1f} points on average over {comparisons}; "
+        f"{', '.join(counts)}, undecided in {said.eq('').sum()}; {significant} "
         f"significant at {100 * level:.0f} %"
     )
 
@@ -307,16 +307,20 @@ def results_table(rows, *, row=("target", "modality", "inputs", "source"), metri
     A row stands for the columns `row` of the result rows; what is left out is averaged over. What
     was not run has no row, see `not_run`.
     """
-    row = list(row)
-    by = [*row, "protocol"]
-    part = rows[rows["metric"].eq(metric) & rows["value"].notna()]
-    table = summary(part, by, metric=metric).replace({"source": "", "protocol": ""}, "none")
+    table = score_table(rows, [*row, "protocol"], metric=metric)
+    wide = table[metric].unstack(sort=False, fill_value="")
+    return wide.join(table[["speakers", "seeds"]].groupby(list(row), sort=False).max())
+
+
+def score_table(rows, by, *, metric="uar"):
+    """Return the same as one column named as the metric, a line for each value of `by`."""
+    measured = rows[rows["metric"].eq(metric) & rows["value"].notna()]
+    table = summary(measured, by, metric=metric).replace({"source": ""}, "none").set_index(by)
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format).astype(str)
     interval = " [" + percent["low"] + ", " + percent["high"] + "]"
-    table["score"] = percent["mean"] + interval.where(table["low"].notna(), "")
-    wide = table.set_index(by)["score"].unstack(sort=False, fill_value="")
-    counts = table.groupby(row, sort=False)[["n_speakers", "n_seeds"]].max()
-    return wide.join(counts.set_axis(["speakers", "seeds"], axis=1))
+    table[metric] = percent["mean"] + interval.where(table["low"].notna(), "")
+    table = table.rename(columns={"n_speakers": "speakers", "n_seeds": "seeds"})
+    return table[[metric, "speakers", "seeds"]]
 
 
 def not_run(rows):

@@ -10,11 +10,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pooch
 import yaml
 
 from . import corpora, files, report, splits
 
+BASELINES, VISUAL = "02_single_domain_baselines", "03_visual_transfer"
+AUDIO, COMPARISON = "04_audio_multi_source_transfer", "05_fine_tuning_comparison"
 STEPS_A_SECOND = 1200  # path-steps of one core, at the study's sizes: about
 RUNS = {"speech": 400, "faces": 200}  # protocols, source lists, draws and inputs of a target: about
 HEADER = "# {path} as a target, with the settings of paper.yaml. Made by `python -m pathemo new`.\n"
@@ -40,16 +43,12 @@ def new(path, root=None):
     if index.reindex(columns=["audio", "video"]).notna().any(axis=1).all():
         kind = "speech"
     settings = yaml.safe_load((report.home() / "reports" / "paper.yaml").read_text("utf-8"))
-    paper = settings["notebooks"]
-    names = paper["02_single_domain_baselines"]["names"]
-    if kind == "faces":
-        names = paper["03_visual_transfer"]["tables"] + paper["03_visual_transfer"]["source_tables"]
+    base, faces = (settings["notebooks"][name] for name in (BASELINES, VISUAL))
+    names = base["names"] if kind == "speech" else faces["tables"] + faces["source_tables"]
     copies = {name: _n_copies(index, other) for name, other in corpora.indexes(names, root).items()}
     sources = [name for name in names if copies.get(Path(name).stem) == 0]
-    chosen = _notebooks(paper, path, kind, sources)
-    settings["notebooks"] = chosen
+    settings["notebooks"] = _notebooks(settings["notebooks"], path, kind, sources)
     files.write_text(profile, HEADER.format(path=path.name) + _yaml(settings))
-    base = chosen["02_single_domain_baselines"]
     steps = len(folds) * len(base["seeds"]) * base["steps"] * RUNS[kind]
     minutes = np.ceil(steps / STEPS_A_SECOND / 120)
     counts = index.groupby("clip")[["speaker", "emotion"]].first()
@@ -74,29 +73,34 @@ def _yaml(settings):
 def _n_copies(index, other):
     """Return how many recordings of an index another one has too, byte for byte."""
     media = ["audio", "video", "image"]
-    tables = [table.reindex(columns=media).stack().dropna().unique() for table in (index, other)]
-    sizes = [{path: os.path.getsize(path) for path in paths} for paths in tables]
-    alike = set(sizes[0].values()) & set(sizes[1].values())
-    own, others = ([pooch.file_hash(p) for p in part if part[p] in alike] for part in sizes)
-    return sum(map(set(others).__contains__, own))
+    own, others = (
+        pd.Series(
+            {path: os.path.getsize(path) for path in table.reindex(columns=media).stack().dropna()}
+        )
+        for table in (index, other)
+    )
+    alike = own.index[own.isin(others)], others.index[others.isin(own)]  # few have to be read
+    own, others = (paths.map(pooch.file_hash) for paths in alike)
+    return own.isin(others).sum()
 
 
 def _notebooks(paper, path, kind, sources):
     """Return the notebooks that take the corpus, with their parameters."""
-    base = paper["02_single_domain_baselines"]
+    crowds = [name for name in paper[VISUAL]["source_tables"] if name in sources]
+    nothing = {"names": [], "tables": [], "landmark_names": [], "face_names": []}
     if kind == "speech":
-        own = {"names": [str(path), *sources], "tables": [], "landmark_names": [], "face_names": []}
-        chosen = {"02_single_domain_baselines": base | own}
-        for name in ("04_audio_multi_source_transfer", "05_fine_tuning_comparison"):
-            parameters = {"names": own["names"], "targets": [path.stem]}
-            chosen[name] = paper[name] | parameters
-        chosen["04_audio_multi_source_transfer"]["group_names"] = []
-        chosen["05_fine_tuning_comparison"]["directions"] = []
+        target = {"names": [str(path), *sources], "targets": [path.stem]}
+        given = {
+            BASELINES: nothing | {"names": target["names"]},
+            AUDIO: target | {"group_names": []},
+            COMPARISON: target | {"directions": []},
+        }
     else:
-        faces = paper["03_visual_transfer"]
-        crowds = [name for name in faces["source_tables"] if name in sources]
         tables = [str(path), *(name for name in sources if name not in crowds)]
-        own = {"tables": tables, "landmark_names": [], "face_names": []}
-        chosen = {"02_single_domain_baselines": base | own | {"names": []}}
-        chosen["03_visual_transfer"] = faces | own | {"source_tables": crowds}
+        no_corpus = {"landmark_names": [], "face_names": []}
+        given = {
+            BASELINES: nothing | {"tables": tables},
+            VISUAL: no_corpus | {"tables": tables, "source_tables": crowds},
+        }
+    chosen = {name: paper[name] | parameters for name, parameters in given.items()}
     return chosen | {"08_your_corpus": {"target": path.stem}}

@@ -148,7 +148,8 @@ def _defaults(name):
 def _common(settings):
     """Return a digest of what all notebooks share: threads, environment, code, and recordings."""
     environment = pooch.file_hash(report.home() / "environment.yml")
-    rooms = sorted(path.name for path in files.PACKAGE.iterdir() if path.name != "runner.py")
+    others = "runner.py", "own.py"  # what no notebook calls
+    rooms = sorted(path.name for path in files.PACKAGE.iterdir() if path.name not in others)
     root = files.data_root().resolve()
     sizes = [
         (path.relative_to(root).as_posix(), path.stat().st_size)
@@ -276,22 +277,14 @@ def _summarise(settings):
         rows = report.rows(*current, profile=folder.name)
     shown, results = metrics.headline(rows), ""
     if shown["metric"].eq("uar").any():
-        results = f"{metrics.markdown_table(_long_table(shown))}\n{metrics.not_run(shown)}\n"
+        table = metrics.score_table(shown, ["target", "modality", "inputs", "protocol"])
+        table = metrics.markdown_table(table.rename(columns={"uar": "UAR"}))
+        results = f"{table}\n{metrics.not_run(shown)}\n"
     parts = {"profile": folder.name, "banner": BANNERS[settings["data"]], "results": results}
     parts |= {"notebooks": "\n".join(lines), "figures": "\n".join(figures.values())}
     parts["answers"] = "\n\n".join(answers)
     files.write_text(folder / "README.md", OVERVIEW.format_map(settings | parts))
     files.write_text(folder / "results.csv.gz", rows.to_csv(index=False, lineterminator="\n"))
-
-
-def _long_table(rows):
-    """Return the UAR of each method in percent with its interval, a line a method."""
-    by = ["target", "modality", "inputs", "protocol"]
-    table = metrics.summary(rows[rows["value"].notna()], by)
-    percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format)
-    table["UAR"] = percent["mean"] + " [" + percent["low"] + ", " + percent["high"] + "]"
-    named = {"n_speakers": "speakers", "n_seeds": "seeds"}
-    return table.set_index(by).rename(columns=named)[["UAR", "speakers", "seeds"]]
 
 
 def _build_pages(folder):
