@@ -44,7 +44,7 @@ def checkpoint(cnn14, tmp_path):
 
 
 def test_log_mels_are_those_of_each_clip(tmp_path, monkeypatch):
-    """As decoded and transformed by hand, (n_mels, n_frames) float32; kept on disk."""
+    """As decoded and transformed by hand, (64, n_frames) float32; kept on disk."""
     monkeypatch.setenv("PATHEMO_CACHE", str(tmp_path / "cache"))
     files = [str(tmp_path / f"{seconds}.wav") for seconds in (1, 2)]
     for seconds, file in enumerate(files, start=1):
@@ -52,13 +52,12 @@ def test_log_mels_are_those_of_each_clip(tmp_path, monkeypatch):
             file, np.random.default_rng(seconds).normal(size=seconds * 16000) / 9, 16000
         )
     index = pd.DataFrame({"clip": ["a", "b"], "audio": [files[0], pd.NA], "video": files})
-    settings = dict(n_mels=32, window=0.05, hop=0.04)
-    first = nets.log_mels(index, **settings)
+    first = nets.log_mels(index, sampling_rate=16000)
     y = speech.decode(files[1], sampling_rate=16000)
-    expected = speech.log_mel(y, sampling_rate=16000, **settings)
+    expected = speech.log_mel(y, sampling_rate=16000)
     monkeypatch.setattr(nets.speech, "decode", None)  # the second time from the disk
-    for levels in (first, nets.log_mels(index, **settings)):
-        assert [level.shape for level in levels] == [(32, 26), (32, 51)]
+    for levels in (first, nets.log_mels(index, sampling_rate=16000)):
+        assert [level.shape for level in levels] == [(64, 101), (64, 201)]
         np.testing.assert_array_equal(levels[1], expected)
 
 
@@ -109,7 +108,7 @@ def test_other_names_and_shapes_are_listed(checkpoint):
     state["model"]["fc2.weight"] = state["model"].pop("fc1.weight")
     state["model"]["bn0.weight"] = torch.ones(128)
     torch.save(state, checkpoint)
-    with pytest.raises(RuntimeError, match=r'(?s)CNN14.*"fc1\.weight".*"fc2\.weight".*bn0\.weight'):
+    with pytest.raises(ValueError, match=r'(?s)CNN14.*"fc1\.weight".*"fc2\.weight".*bn0\.weight'):
         nets.published_cnn14(checkpoint)
 
 
@@ -321,9 +320,9 @@ def test_attention_weighs_the_moments_of_a_clip():
     """It is positive, sums to one, and logits follow from outputs weighted by it."""
     torch.manual_seed(0)
     net, sequences = nets.AttentiveLSTM(5, 4).eval(), torch.randn(2, 9, 5)
-    summed, attention = net.attend(sequences)
+    outputs = net.lstm(sequences)[0]
+    attention = net.score(outputs)[..., 0].softmax(dim=1)
     assert attention.shape == (2, 9) and (attention > 0).all()
     torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
-    outputs = net.lstm(sequences)[0]
-    torch.testing.assert_close(summed, torch.einsum("bt,btd->bd", attention, outputs))
+    summed = torch.einsum("bt,btd->bd", attention, outputs)
     torch.testing.assert_close(net(sequences), net.head(summed))

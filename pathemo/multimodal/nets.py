@@ -21,37 +21,33 @@ from torchvision.models.mobilenetv3 import InvertedResidual
 
 from .. import files, speech
 from ..speech import pretrained
+from ..speech.recordings import MEDIA
 
 
-def log_mels(index, *, sampling_rate=16000, n_jobs=-1, **options):
-    """Return the log-mel spectrogram (n_mels, n_frames) float32 [dB] of each clip; cached.
+def log_mels(index, *, sampling_rate, n_jobs=-1):
+    """Return `speech.log_mel` of each clip, a list of (64, n_frames) float32 [dB]; cached.
 
     Parameters
     ----------
     index : DataFrame with columns clip, audio, video (paths or NA)
         ValueError names all clips without usable sound.
     sampling_rate : int [Hz]
-    options
-        Those of `speech.log_mel`: n_mels, window [s], hop [s].
+    n_jobs : int
+        Processes; -1: one a processor.
     """
-    settings, media = (sampling_rate, options), ("audio", "video")
-    return files.per_recording(index, media, _levels, settings, calls=("speech",), n_jobs=n_jobs)
+    options = dict(calls=("speech",), n_jobs=n_jobs)
+    return files.per_recording(index, MEDIA, _log_mel, (sampling_rate,), **options)
 
 
-def _levels(path, sampling_rate, options):
+def _log_mel(path, sampling_rate):
     y = speech.decode(path, sampling_rate=sampling_rate)
-    return speech.log_mel(y, sampling_rate=sampling_rate, **options)
+    return speech.log_mel(y, sampling_rate=sampling_rate)
 
 
 class CNN14(nn.Module):
-    """CNN-14 of PANNs, parameters named as there: log-mel levels (B, n_mels, n_frames >= 32) [dB].
+    """CNN-14 of PANNs, parameters named as there: log-mel levels (B, 64, n_frames >= 32) [dB].
 
-    Parameters
-    ----------
-    width : float
-        Scale of channels and embedding; 1 is the published network, of 64 to 2048 channels.
-    dropout : (float, float)
-        After each block, and around `fc1`; the published ones starve narrow networks.
+    `width` scales channels and embedding: 1 is the published network, of 64 to 2048 channels.
 
     Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks", 2020.
 
@@ -59,9 +55,9 @@ class CNN14(nn.Module):
     80753615
     """
 
-    def __init__(self, n_classes=527, *, width=1.0, n_mels=64, dropout=(0.2, 0.5)):
+    def __init__(self, n_classes=527, *, width=1.0):
         super().__init__()
-        self.bn0 = BatchNorm2d(n_mels)
+        self.bn0 = BatchNorm2d(64)
         channels = [1, *(round(width * 64 * 2**block) for block in range(6))]
         for block, (n_in, n_out) in enumerate(pairwise(channels), start=1):
             layers = OrderedDict(
@@ -72,12 +68,12 @@ class CNN14(nn.Module):
                 bn2=BatchNorm2d(n_out),
                 relu2=ReLU(),
                 pool=nn.AvgPool2d(2 if block < 6 else 1),
-                dropout=Dropout(dropout[0]),
+                dropout=Dropout(0.2),
             )
             self.add_module(f"conv_block{block}", Sequential(layers))
         self.fc1 = Linear(n_out, n_out)
         self.fc_audioset = Linear(n_out, n_classes)
-        self.dropout = Dropout(dropout[1])
+        self.dropout = Dropout(0.5)
         for weight in self.parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
@@ -96,16 +92,26 @@ class CNN14(nn.Module):
 
 
 def published_cnn14(path, n_classes=None):
-    """Return CNN-14 with the weights of PANNs' checkpoint; `n_classes` gives it a new head.
+    """Return `CNN14` with the weights of PANNs' checkpoint; `n_classes` gives it a new head.
 
-    Nothing in the file is run. RuntimeError names all weights of other names or shapes.
+    Nothing in the file is run. ValueError names all weights of other names or shapes.
     """
-    net = CNN14()
-    weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    front_end = "spectrogram_extractor", "logmel_extractor"  # ours is `speech.log_mel`
-    net.load_state_dict({k: v for k, v in weights.items() if not k.startswith(front_end)})
+    net = _with_weights(CNN14(), path)
     if n_classes:
         net.fc_audioset = Linear(net.fc1.out_features, n_classes)
+    return net
+
+
+def _with_weights(net, path):
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    front_end = "spectrogram_extractor", "logmel_extractor"  # of PANNs; ours is `speech.log_mel`
+    try:
+        weights = weights.get("model", weights)
+        net.load_state_dict({k: v for k, v in weights.items() if not k.startswith(front_end)})
+    except (RuntimeError, AttributeError) as problem:
+        reason = f"{path} does not hold the weights of {type(net).__name__}: {problem}"
+        way_out = 'see "Weights" in data/README.md for the file that has them'
+        raise ValueError(f"{reason}; {way_out}") from None
     return net
 
 
@@ -114,12 +120,11 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels, squeezed):
         super().__init__()
-        layers = OrderedDict(fc1=Linear(channels, squeezed), fc2=Linear(squeezed, channels))
-        self.conc_se_layers = nn.ModuleList([nn.ModuleDict(layers)])
+        layers = dict(fc1=Linear(channels, squeezed), relu=ReLU(), fc2=Linear(squeezed, channels))
+        self.conc_se_layers = nn.ModuleList([Sequential(OrderedDict(layers))])
 
     def forward(self, x):
-        layers = self.conc_se_layers[0]
-        gate = layers["fc2"](layers["fc1"](x.mean(dim=(2, 3))).relu()).sigmoid()
+        gate = self.conc_se_layers[0](x.mean(dim=(2, 3))).sigmoid()
         return gate[..., None, None] * x
 
 
@@ -151,19 +156,8 @@ class MN04(nn.Module):
 
 
 def published_mn04(path, n_classes=None):
-    """Return `MN04` with the weights of EfficientAT's checkpoint; `n_classes` gives it a new head.
-
-    Nothing in the file is run. ValueError where it holds weights of other names or shapes.
-    """
-    net = MN04()
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        net.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as problem:
-        way_out = 'see "Weights" in data/README.md for the file that has them'
-        raise ValueError(
-            f"{path} does not hold the weights of mn04: {problem}; {way_out}"
-        ) from None
+    """Return `MN04` with the weights of EfficientAT's checkpoint, as in `published_cnn14`."""
+    net = _with_weights(MN04(), path)
     if n_classes:
         net.classifier[5] = Linear(512, n_classes)
     return net
@@ -175,9 +169,8 @@ def mn04_levels(index, *, n_jobs=-1):
     Silence before and after speech, 40 dB below the loudest, is cut off. ValueError names all clips
     without usable sound.
     """
-    return files.per_recording(
-        index, ("audio", "video"), _mn04_levels, calls=("speech",), n_jobs=n_jobs
-    )
+    options = dict(calls=("speech",), n_jobs=n_jobs)
+    return files.per_recording(index, MEDIA, _mn04_levels, **options)
 
 
 def _mn04_levels(path):
@@ -203,20 +196,15 @@ def mn04_front_end(y):
 
 
 class LastLayers(nn.Module):
-    """The last layers of an encoder in Whisper's format, and a head: `encoder_states`, lengths.
+    """The last two layers of an encoder in Whisper's format, and a head: `encoder_states`, lengths.
 
     What is beyond a clip's length is not attended to, and no part of the mean over its frames.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the encoder, as `pathemo.speech.embeddings` reads it.
     """
 
-    def __init__(self, folder, n_classes, *, n_layers=2):
+    def __init__(self, folder, n_classes):
         super().__init__()
         encoder, _ = pretrained.load_encoder(folder)
-        self.layers, self.norm = encoder.layers[-n_layers:], encoder.layer_norm
+        self.layers, self.norm = encoder.layers[-2:], encoder.layer_norm
         self.head = Linear(encoder.config.d_model, n_classes)
 
     def embed(self, states, lengths):
@@ -232,26 +220,18 @@ class LastLayers(nn.Module):
         return self.head(self.embed(states, lengths))
 
 
-def encoder_states(index, folder, *, n_layers=2):
-    """Return what the last layers of an encoder read of each clip, and how long that is.
+def encoder_states(index, folder):
+    """Return what `LastLayers` reads of each clip (n_clips, T, d) float16, and lengths (n_clips,).
 
-    Parameters
-    ----------
-    index : DataFrame with columns clip, audio, video (paths or NA)
-
-    Returns
-    -------
-    states : (n_clips, T, d) float16, 50 frames a second, 0 beyond a clip's length
-    lengths : (n_clips,) int [frames]
+    These are in frames, 50 a second; beyond them states are 0. The index is as for `log_mels`.
     """
     encoder, prepare = pretrained.load_encoder(folder)
     clips = []
-    for path in index.reindex(columns=["audio", "video"]).bfill(axis=1).iloc[:, 0]:
+    for path in index.reindex(columns=MEDIA).bfill(axis=1).iloc[:, 0]:
         y = speech.decode(path, sampling_rate=16000)
         y = np.pad(y, (0, -len(y) % 320))  # whole frames
-        clips.append(pretrained.hidden_layers(encoder, prepare, y)[-1 - n_layers].half())
-    lengths = np.array([len(clip) for clip in clips])
-    return pad_sequence(clips, batch_first=True).numpy(), lengths
+        clips.append(pretrained.hidden_layers(encoder, prepare, y)[-3].half())
+    return pad_sequence(clips, batch_first=True).numpy(), np.array([*map(len, clips)])
 
 
 class AlexNet(nn.Module):
@@ -273,10 +253,10 @@ class AlexNet(nn.Module):
 
 
 class GuidedTransformer(nn.Module):
-    """Guided spatial transformer: face images and guides, (B, 48, 48) each in [0, 1].
+    """Guided spatial transformer: face images and saliency maps, (B, 48, 48) each in [0, 1].
 
-    From the guide (a saliency map, or a mask of landmarks) comes the affine warp of the image, at
-    first the identity; a small convolutional network classifies what the warp shows.
+    From the map, the guide, comes the affine warp of the image, at first the identity; a small
+    convolutional network classifies what the warp shows.
 
     Source: Luna-Jimenez et al., Applied Sciences 11(16):7217, 2021.
     """
@@ -294,8 +274,9 @@ class GuidedTransformer(nn.Module):
 
     def warp(self, images, guides):
         """Return what the classifier sees: (B, 48, 48), each image under its guide's affine map."""
-        maps, images = self.localisation(guides[:, None]), images[:, None]  # (B, 6), (B, 1, 48, 48)
-        grid = affine_grid(maps.view(-1, 2, 3), images.shape, align_corners=False)
+        maps = self.localisation(guides[:, None]).view(-1, 2, 3)
+        images = images[:, None]  # (B, 1, 48, 48)
+        grid = affine_grid(maps, images.shape, align_corners=False)
         return grid_sample(images, grid, align_corners=False)[:, 0]
 
     def embed(self, images, guides):
@@ -307,24 +288,19 @@ class GuidedTransformer(nn.Module):
 
 
 class AttentiveLSTM(nn.Module):
-    """Two bi-LSTM layers of `hidden` units in each direction, two of attention: (B, T, d).
+    """Two bi-LSTM layers of 50 units in each direction, two of attention: (B, T, d).
 
     Source: Luna-Jimenez et al., Applied Sciences 12(1):327, 2022.
     """
 
-    def __init__(self, n_features, n_classes, *, hidden=50, dropout=0.3):
+    def __init__(self, n_features, n_classes):
         super().__init__()
-        options = dict(batch_first=True, bidirectional=True, dropout=dropout)
-        self.lstm = nn.LSTM(n_features, hidden, 2, **options)
-        both, tanh = 2 * hidden, nn.Tanh()
-        self.score = Sequential(Linear(both, both), tanh, Dropout(dropout), Linear(both, 1), tanh)
-        self.head = Sequential(Dropout(dropout), Linear(both, n_classes))
-
-    def attend(self, sequences):
-        """Return each clip's outputs (B, 2 * hidden), summed by attention, and that (B, T)."""
-        outputs, _ = self.lstm(sequences)  # (B, T, 2 * hidden)
-        attention = self.score(outputs).softmax(dim=1)  # (B, T, 1)
-        return (attention * outputs).sum(dim=1), attention[..., 0]
+        self.lstm = nn.LSTM(n_features, 50, 2, batch_first=True, bidirectional=True, dropout=0.3)
+        layers = Linear(100, 100), nn.Tanh(), Dropout(0.3), Linear(100, 1), nn.Tanh()
+        self.score = Sequential(*layers)
+        self.head = Sequential(Dropout(0.3), Linear(100, n_classes))
 
     def forward(self, sequences):
-        return self.head(self.attend(sequences)[0])
+        outputs, _ = self.lstm(sequences)  # (B, T, 100)
+        attention = self.score(outputs).softmax(dim=1)  # (B, T, 1)
+        return self.head((attention * outputs).sum(dim=1))

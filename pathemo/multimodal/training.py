@@ -4,7 +4,6 @@ from functools import partial
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
@@ -27,7 +26,7 @@ def fit(
     augment=None,
     head_first=0,
 ):
-    """Return the losses of a training, a row an epoch; leave `net` as it is after the last.
+    """Return the loss of each epoch of a training, a list; leave `net` as it is after the last.
 
     Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to
     0 by a cosine. The same seed gives the same network, whatever was drawn before.
@@ -42,9 +41,8 @@ def fit(
         (frequency, time), the greatest lengths of SpecAugment's, two along each axis, and `mixup`,
         its alpha.
     head_first : int
-        Epochs in which the last layer alone learns, and the rest, its batch normalisation and
-        dropout too, is as in evaluation: what others trained is not to be spoilt by a head that
-        knows nothing.
+        Epochs in which the last layer alone learns, the rest being as in evaluation, lest a head
+        that knows nothing spoil what others trained.
 
     Source: Park et al., "SpecAugment", 2019; Zhang et al., "mixup", 2018.
     """
@@ -78,15 +76,14 @@ def fit(
                 optimiser.step()
                 losses.append(loss.item())
             rate.step()
-            history.append({"loss": np.mean(losses)})
-    return pd.DataFrame(history)
+            history.append(np.mean(losses))
+    return history
 
 
 def _augment(levels, labels, n_classes, *, crop=None, masks=(), mixup=0.0):
     if crop:
         starts = torch.randint(levels.shape[2] - crop + 1, (len(levels),))
-        parts = [level[:, start : start + crop] for level, start in zip(levels, starts)]
-        levels = torch.stack(parts)
+        levels = torch.stack([x[:, start : start + crop] for x, start in zip(levels, starts)])
     levels = levels[:, None]  # (B, 1, n_mels, n_frames)
     for kind, size in 2 * list(zip((FrequencyMasking, TimeMasking), masks)):
         levels = kind(size, iid_masks=True)(levels, levels.mean())
@@ -107,8 +104,7 @@ def apply(net, inputs, method=None):
 def scaled(inputs, train):
     """Return inputs (n, T, d) float32, scaled by mean and spread of d in the rows of `train`."""
     scaler = StandardScaler().fit(np.concatenate(inputs[train]))
-    flat = scaler.transform(np.concatenate(inputs))
-    return flat.reshape(inputs.shape).astype(np.float32)
+    return scaler.transform(np.concatenate(inputs)).reshape(inputs.shape).astype(np.float32)
 
 
 def one_network(
@@ -119,7 +115,7 @@ def one_network(
     Parameters
     ----------
     network : function
-        Makes the network: `functools.partial(CNN14, 8, width=1 / 16)`, for instance.
+        Makes the network: `functools.partial(MN04, 8)`, for instance.
     inputs : tuple of arrays (n, ...), the arguments of the network
     scale : bool
         Whether these are `scaled` first.
