@@ -59,10 +59,10 @@ def test_hog_keeps_what_the_left_half_shows():
 @pytest.mark.parametrize(
     "images, reason",
     [
-        (np.full((1, 48, 48), 255), "images from 255 to 255: they have to be in .0, 1."),
-        (np.linspace(-1, 1, 48 * 48).reshape(1, 48, 48), "images from -1 to 1"),
-        (np.full((1, 48, 48), np.nan), "images from nan to nan"),
-        (np.zeros((1, 48, 50)), "images of 48 x 50 pixels: both have to be 16, 24"),
+        (np.full((1, 48, 48), 255), "from 255 to 255: .* values in .0, 1."),
+        (np.linspace(-1, 1, 48 * 48).reshape(1, 48, 48), "from -1 to 1"),
+        (np.full((1, 48, 48), np.nan), "from nan to nan"),
+        (np.zeros((1, 48, 50)), "images of 48 x 50 pixels from .* 16, 24"),
         (np.zeros((1, 8, 8)), "images of 8 x 8 pixels"),
     ],
     ids=["bytes", "centred", "not a number", "size", "small"],

@@ -8,10 +8,10 @@ from scipy import fft, ndimage
 def hog(images):
     """Return histograms of oriented gradients (n, n_features) float32 of images (n, size, size).
 
-    12 directions of a full turn a cell, contrast-normalised over every block
-    of 2 x 2 cells. Each number is the mean over an image and its mirror image, so the blocks of the
+    12 directions of a full turn a cell of 8 x 8 pixels, contrast-normalised over every block of
+    2 x 2 cells. Each number is the mean over an image and its mirror image, so the blocks of the
     left half, the middle column among them, hold all: of a 48 x 48 image 3 columns of 5 blocks of
-    48 numbers. Cells are of 8 pixels.
+    48 numbers.
 
     Raises ValueError where images are not in [0, 1], or their size is not 16, 24, 32, ... pixels.
 
@@ -21,20 +21,17 @@ def hog(images):
     >>> hog(np.zeros((3, 48, 48))).shape
     (3, 720)
     """
-    _, height, width = images.shape
-    if height % 8 or width % 8 or min(height, width) < 16:
-        raise ValueError(f"images of {height} x {width} pixels: both have to be 16, 24, 32, ...")
-    if not 0 <= images.min() <= images.max() <= 1:
-        raise ValueError(
-            f"images from {images.min():g} to {images.max():g}: they have to be in [0, 1]"
-        )
+    n, height, width = images.shape
+    low, high = images.min(), images.max()
+    if height % 8 or width % 8 or min(height, width) < 16 or not 0 <= low <= high <= 1:
+        valid = "sides have to be 16, 24, 32, ..., values in [0, 1]"
+        raise ValueError(f"images of {height} x {width} pixels from {low:g} to {high:g}: {valid}")
     size, block, cell = (width, height), (16, 16), (8, 8)
     descriptor = cv2.HOGDescriptor(size, block, cell, cell, 12, _signedGradient=True)
-    n_columns = width // 8 - 1  # of blocks; OpenCV goes through them column by column
-    left = descriptor.getDescriptorSize() // n_columns * ((n_columns + 1) // 2)
     grey = np.uint8(np.round(255 * images))
     both = [descriptor.compute(image) + descriptor.compute(cv2.flip(image, 1)) for image in grey]
-    return np.stack(both)[:, :left] / 2
+    columns = np.reshape(both, (n, width // 8 - 1, -1))  # of blocks, as OpenCV goes through them
+    return columns[:, : width // 16].reshape(n, -1) / 2
 
 
 def resemblance(images, others):
@@ -47,15 +44,13 @@ def resemblance(images, others):
     >>> resemblance(2 * images[:2, :, ::-1] + 1, images).round(6).tolist()
     [1.0, 1.0]
     """
-    one, same, mirrored = (
-        x.reshape(len(x), -1) - x.mean(axis=(1, 2))[:, None]
-        for x in (images, others, others[:, :, ::-1])
-    )
-    one, same, mirrored = (
-        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
-        for x in (one, same, mirrored)
-    )
-    return np.maximum((one @ same.T).max(axis=1), (one @ mirrored.T).max(axis=1))
+
+    def unit(x):
+        centred = (x - x.mean(axis=(1, 2), keepdims=True)).reshape(len(x), -1)
+        return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+
+    one, sides = unit(images), (others, others[:, :, ::-1])
+    return np.max([(one @ unit(side).T).max(axis=1) for side in sides], axis=0)
 
 
 def saliency(images):

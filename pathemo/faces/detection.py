@@ -1,7 +1,7 @@
 """Faces found in pictures, followed through videos, and cut out.
 
-A box (x, y, width, height) is in shares of the picture's shorter side, so it holds however much the
-picture is reduced. Its origin is the upper left corner.
+A box (x, y, width, height) is in shares of the picture's shorter side, from its upper left corner,
+so it holds however much the picture is reduced.
 """
 
 import functools
@@ -28,10 +28,8 @@ GAP = 0.5  # [s] a face is taken to be where it was found this long before or af
 def find(image, *, smallest=1 / 5, step=1.1):
     """Return boxes (n_faces, 4) of all faces in a picture (height, width) uint8, the largest first.
 
-    `smallest` is the width of the smallest face sought, of the picture's shorter side; `step` is
-    the ratio of the sizes that the cascade of OpenCV tries.
-
-    Source: Viola & Jones 2001.
+    `smallest` is the width of the smallest face sought, a share of the picture's shorter side;
+    `step` is the ratio of the sizes that OpenCV's cascade tries. Source: Viola & Jones 2001.
     """
     reduced = reduce(image, round(SMALLEST / smallest))
     shorter = min(reduced.shape)
@@ -48,10 +46,10 @@ def _cascade():
 def follow(faces, time):
     """Return boxes (n_frames, 4) of one person through a video, NaN where that person is not seen.
 
-    Boxes that overlap from frame to frame are one person's; the person with the largest sum of
-    widths, so the largest and most persistent, is followed. Single jumps are removed by a median
-    over three frames. Between frames with the face, and up to 0.5 s away from one, the box is
-    interpolated. `faces` holds boxes (n_faces, 4) a frame; `time` (n_frames,) [s] increases.
+    `faces` holds boxes (n_faces, 4) a frame; `time` (n_frames,) [s] increases. Boxes that overlap
+    from frame to frame are one person's, and the person with the largest sum of widths is followed.
+    A median over three frames removes single jumps. Up to 0.5 s away from a frame with the face the
+    box is interpolated.
 
     >>> small, large = [0.8, 0, 0.1, 0.1], [0, 0, 0.4, 0.4]
     >>> follow([np.array([large, small]), np.array([small])], [0, 1])[:, 2]
@@ -99,42 +97,38 @@ def detections(index, *, n_frames=16, whole=False, n_jobs=-1):
     n_jobs : int
         Processes; -1: one a processor.
 
-    Raises
-    ------
-    ValueError
-        Clips have no usable video or image: all by name.
+    Raises ValueError where clips have no usable video or image: all by name.
     """
     return _per_recording(index, _detect, n_frames, whole, n_jobs=n_jobs)
 
 
 def _per_recording(index, compute, n_frames, *settings, **options):
-    """Return what is computed of each row's image, where the index has any, or else its video."""
+    """Return what is computed of each row's image (n_frames is None), or else of its video."""
     if "image" in index and index["image"].notna().any():
         return files.per_recording(index, ("image",), compute, (None, *settings), **options)
     return files.per_recording(index, ("video",), compute, (n_frames, *settings), few=8, **options)
 
 
 def _pictures(path, n_frames, side):
-    """Return times and pictures of a video, or of an image, its shorter side at most `side`."""
+    """Return times and pictures, their shorter side at most `side` [pixels]."""
     if n_frames is None:
         return [(0.0, reduce(picture(path), side))]
     return frames(path, n_frames=n_frames, side=side)
 
 
 def _detect(path, n_frames, whole):
-    """Return times, boxes, and whether the face was found there: (n_frames, 6)."""
     for smallest, step in SEARCHES:
         time, faces = [], []
         for moment, image in _pictures(path, n_frames, round(SMALLEST / smallest)):
             time.append(moment)
             if whole or (n_frames is None and max(image.shape) <= WHOLE):
                 height, width = np.array(image.shape) / min(image.shape)
-                faces.append(np.array([[width / 2 - 0.5, height / 2 - 0.5, 1, 1]]))  # the middle
+                faces.append([(width / 2 - 0.5, height / 2 - 0.5, 1, 1)])  # the middle
             else:
                 faces.append(find(image, smallest=smallest, step=step))
         boxes = follow(faces, time)
         pairs = zip(boxes, faces)
-        seen = [any(_overlap(box, face) >= SAME for face in others) for box, others in pairs]
+        seen = [any(_overlap(box, face) >= SAME for face in found) for box, found in pairs]
         if np.mean(seen) >= LEAST:
             break
     return np.column_stack([time, boxes, seen])
@@ -150,20 +144,14 @@ def crops(index, size=48, *, n_frames=16, whole=False, margin=0.0, n_jobs=-1):
     time: where `detections` has a box. They are kept in the cache.
 
     An image without a face, and a video whose face was found in less than half of its frames, is
-    left out, and a warning names it.
+    left out, and a warning names it; ValueError where none is left.
 
     Parameters
     ----------
     index, n_frames, whole, n_jobs : as in `detections`
     size : int [pixels]
     margin : float
-        Widens the square around the face on each side, by that share of it; edges are repeated
-        outwards. Pictures that are taken whole have none.
-
-    Raises
-    ------
-    ValueError
-        As in `detections`, or none is left.
+        As in `cut`; pictures that are taken whole have none.
     """
     boxes = detections(index, n_frames=n_frames, whole=whole, n_jobs=n_jobs)
     seen = np.array([part[:, 5].mean() for part in boxes]) >= LEAST
@@ -182,9 +170,9 @@ def crops(index, size=48, *, n_frames=16, whole=False, margin=0.0, n_jobs=-1):
 
 
 def _cut(path, n_frames, whole, size, margin, boxes):
-    """Return face images (n, size, size) uint8 of a recording, at its boxes (n_frames, 6)."""
-    width = np.nanmedian(boxes[:, 3])
-    side = int(np.ceil(2 * size / width))  # the face twice as large as its image
+    side = int(
+        np.ceil(2 * size / np.nanmedian(boxes[:, 3]))
+    )  # the face twice as large as its image
     return [
         cut(image, box, size, margin=margin if box[2] < 1 else 0)
         for (_, image), box in zip(_pictures(path, n_frames, side), boxes[:, 1:5])
@@ -195,8 +183,8 @@ def _cut(path, n_frames, whole, size, margin, boxes):
 def cut(image, box, size=48, *, margin=0.0):
     """Return the image (size, size) uint8 of the square around a box in a picture (height, width).
 
-    `margin` widens it on each side, by that share of it. What lies outside of the picture repeats
-    its edge.
+    `margin` widens the square on each side, by that share of it. Outside of the picture its edge is
+    repeated.
     """
     x, y, width, height = box
     side = max(width, height) * (1 + 2 * margin)

@@ -9,16 +9,15 @@ RAVDESS.
 """
 
 import zlib
+from itertools import product
 
 import numpy as np
 
 from .. import files
 
-MEDIA = ("landmarks",)  # column of an index
 COLUMNS = [f"{axis}_{number}" for axis in "xy" for number in range(68)]
 AXES = np.complex64([1, 1j])  # of the complex plane
-STATISTICS = "mean", "sd", "range", "velocity"
-COSINES = 1, 2, 3, 4  # draw the course of a measure, by the number of their halves
+STATISTICS = "mean sd range velocity contour1 contour2 contour3 contour4".split()
 
 
 def track(path):
@@ -91,13 +90,11 @@ def normalise(points):
 def landmarks(index, *, n_frames=32, n_jobs=-1):
     """Return normalised landmarks at even times over each clip: (n_clips, n_frames, 68, 2) float32.
 
-    The first frame is a clip's first, the last its last; points between tracked frames are
-    interpolated. They are kept in the cache.
+    From a clip's first frame to its last, interpolated between tracked ones; kept in the cache.
 
     Parameters
     ----------
     index : DataFrame with columns clip, landmarks (paths or NA)
-    n_frames : int
     n_jobs : int
         Processes; -1: one a processor.
 
@@ -106,7 +103,8 @@ def landmarks(index, *, n_frames=32, n_jobs=-1):
     ValueError
         Clips have no usable landmarks: all by name, the others stay cached.
     """
-    return np.stack(files.per_recording(index, MEDIA, _resample, (n_frames,), n_jobs=n_jobs))
+    media = ("landmarks",)
+    return np.stack(files.per_recording(index, media, _resample, (n_frames,), n_jobs=n_jobs))
 
 
 def _resample(path, n_frames):
@@ -119,9 +117,9 @@ def _resample(path, n_frames):
 def functionals(index, *, n_jobs=-1):
     """Return FUNCTIONALS of each clip's landmarks, (n_clips, n_features) float32.
 
-    They are kept in the cache. Parameters and errors are those of `landmarks`.
+    Cache, parameters and errors are as in `landmarks`.
     """
-    return np.stack(files.per_recording(index, MEDIA, _row, n_jobs=n_jobs))
+    return np.stack(files.per_recording(index, ("landmarks",), _row, n_jobs=n_jobs))
 
 
 def _row(path):
@@ -132,18 +130,17 @@ def functionals_of(time, points):
     """Return FUNCTIONALS (n_features,) float32 of times (n_frames,) [s] and points [pixels].
 
     The range of a measure is from its 10th to its 90th percentile; velocity is the mean absolute
-    change [1/s]; a contour is the mean product with half a cosine, a whole one, ... over the clip.
+    change [1/s]; contours are mean products with 1, 2, 3 and 4 halves of a cosine over the clip.
     """
     tracks = measures(points)
     low, high = np.percentile(tracks, [10, 90], axis=0)
     mean = tracks.mean(axis=0)
-    mean[-3:] = (
-        0  # of distance and position, which are relative to it: exactly, not but for rounding
-    )
+    mean[-3:] = 0  # exactly: distance and position are relative to it
     duration = max(time[-1] - time[0], 1e-3)
     velocity = np.abs(np.diff(tracks, axis=0)).sum(axis=0) / duration
-    course = np.cos(np.pi * np.outer(COSINES, (time - time[0]) / duration)) @ tracks / len(tracks)
-    row = mean, tracks.std(axis=0), high - low, velocity, course
+    halves = np.outer([1, 2, 3, 4], (time - time[0]) / duration)
+    contours = np.cos(np.pi * halves) @ tracks / len(tracks)
+    row = mean, tracks.std(axis=0), high - low, velocity, contours
     return np.concatenate(row, axis=None, dtype=np.float32)
 
 
@@ -201,8 +198,4 @@ def _measures(points):
 
 
 MEASURES = tuple(_measures(np.arange(136.0).reshape(1, 68, 2) ** 2))
-FUNCTIONALS = tuple(
-    f"{measure} {name}"
-    for name in (*STATISTICS, *(f"contour{n}" for n in COSINES))
-    for measure in MEASURES
-)
+FUNCTIONALS = tuple(f"{measure} {name}" for name, measure in product(STATISTICS, MEASURES))
