@@ -87,10 +87,17 @@ def clips(corpus):
     reader, known = reading.reader_of(corpus), {}
     for path in FILES[corpus]:
         said = reader.read_name(path)
-        name, medium = reading.File(Path(path), said).key
         sentence = said["statement"][-1]  # the number alone: no words tell the emotion
-        known.setdefault(name, said | {"corpus": corpus, "sentence": sentence})[medium] = path
+        clip = known.setdefault(said["clip"], said | {"corpus": corpus, "sentence": sentence})
+        clip[reading.medium(Path(path))] = path
     return list(known.values())
+
+
+def _lock(folder):
+    """Return the lock of who writes a folder; the folder above it is there then."""
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
 def write(name, root, seed=0):
@@ -103,14 +110,11 @@ def write(name, root, seed=0):
     """
     known, folder = clips(name), Path(root).absolute() / name
     registry, staging = folder / reading.SYNTHETIC, folder.with_name(f".{name}.staging")
-    with files.writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name(f".{name}.lock")):
+    with _lock(folder):
         if folder.exists() and not registry.is_file():
             way_out = "give another root for the synthetic one, or move this folder away"
-            raise FileExistsError(
-                f"{folder} is no synthetic corpus (no {registry.name} in it): {way_out}"
-            )
+            reason = f"{folder} is no synthetic corpus (no {registry.name} in it)"
+            raise FileExistsError(f"{reason}: {way_out}")
         if registry.is_file() and registry.read_bytes() == _list(name, folder, seed).encode():
             return folder
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
@@ -137,13 +141,11 @@ def encoder(root):
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
     except ImportError:
         return folder
-    with files.writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+    with _lock(folder):
         if not folder.exists():
+            staging = folder.with_name(f".{folder.name}.staging")
             sizes = dict(encoder_layers=4, encoder_attention_heads=2, encoder_ffn_dim=32)
             config = WhisperConfig(d_model=16, decoder_layers=1, **sizes)
-            staging = folder.with_name(f".{folder.name}.staging")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 WhisperEncoder(config).save_pretrained(staging)
@@ -167,12 +169,12 @@ def root():
 
 def _list(name, folder, seed):
     """Return a list of the files of a corpus that are there: name, sha256 and size [bytes]."""
-    lines = [HEADER.format(seed=seed)]
+    text = HEADER.format(seed=seed)
     for file in sorted(FILES[name]):
         path = folder / file
         if path.is_file():
-            lines.append(f"{file} sha256:{pooch.file_hash(path)} {path.stat().st_size}\n")
-    return "".join(lines)
+            text += f"{file} sha256:{pooch.file_hash(path)} {path.stat().st_size}\n"
+    return text
 
 
 def stream(seed, clip, whose, what):

@@ -85,6 +85,8 @@ def detections(index, *, n_frames=16, whole=False, n_jobs=-1):
     Columns are time [s], x, y, width, height, and whether the face was found in that frame, 1 or 0:
     then the box is interpolated, or NaN where there is no face. They are kept in the cache.
 
+    ValueError where clips have no usable video or image: all by name.
+
     Parameters
     ----------
     index : DataFrame with columns clip, corpus and video, or image
@@ -96,8 +98,6 @@ def detections(index, *, n_frames=16, whole=False, n_jobs=-1):
         Pictures are faces already, whatever their size, and taken whole.
     n_jobs : int
         Processes; -1: one a processor.
-
-    Raises ValueError where clips have no usable video or image: all by name.
     """
     return _per_recording(index, _detect, n_frames, whole, n_jobs=n_jobs)
 
@@ -123,7 +123,7 @@ def _detect(path, n_frames, whole):
             time.append(moment)
             if whole or (n_frames is None and max(image.shape) <= WHOLE):
                 height, width = np.array(image.shape) / min(image.shape)
-                faces.append([(width / 2 - 0.5, height / 2 - 0.5, 1, 1)])  # the middle
+                faces.append([((width - 1) / 2, (height - 1) / 2, 1, 1)])  # the middle
             else:
                 faces.append(find(image, smallest=smallest, step=step))
         boxes = follow(faces, time)
@@ -170,9 +170,8 @@ def crops(index, size=48, *, n_frames=16, whole=False, margin=0.0, n_jobs=-1):
 
 
 def _cut(path, n_frames, whole, size, margin, boxes):
-    side = int(
-        np.ceil(2 * size / np.nanmedian(boxes[:, 3]))
-    )  # the face twice as large as its image
+    width = np.nanmedian(boxes[:, 3])
+    side = int(np.ceil(2 * size / width))  # the face twice as large as its image
     return [
         cut(image, box, size, margin=margin if box[2] < 1 else 0)
         for (_, image), box in zip(_pictures(path, n_frames, side), boxes[:, 1:5])

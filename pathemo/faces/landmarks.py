@@ -28,14 +28,9 @@ def track(path):
     person in most frames is taken). Without timestamps, frames are 1/30 s apart; without `frame`,
     each row is one, if nothing but points and success is there.
 
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is no such table or one of other points, its rows differ in length, nothing tells their
-        times, these do not increase, or no frame has a face. (What ends between two rows, not
-        packed, passes.)
+    FileNotFoundError where nothing is there. ValueError where it is no such table or one of other
+    points, its rows differ in length, nothing tells their times, these do not increase, or no frame
+    has a face. (What ends between two rows, not packed, passes.)
     """
     with files.reading(path, "table of landmarks", EOFError, IndexError, zlib.error):
         table = np.genfromtxt(path, delimiter=",", names=True, loose=False, ndmin=1)
@@ -90,18 +85,9 @@ def normalise(points):
 def landmarks(index, *, n_frames=32, n_jobs=-1):
     """Return normalised landmarks at even times over each clip: (n_clips, n_frames, 68, 2) float32.
 
-    From a clip's first frame to its last, interpolated between tracked ones; kept in the cache.
-
-    Parameters
-    ----------
-    index : DataFrame with columns clip, landmarks (paths or NA)
-    n_jobs : int
-        Processes; -1: one a processor.
-
-    Raises
-    ------
-    ValueError
-        Clips have no usable landmarks: all by name, the others stay cached.
+    From a clip's first frame to its last, interpolated between tracked ones; kept in the cache. The
+    index has columns clip, landmarks (paths or NA). ValueError where clips have no usable
+    landmarks: all by name, the others stay cached.
     """
     media = ("landmarks",)
     return np.stack(files.per_recording(index, media, _resample, (n_frames,), n_jobs=n_jobs))
@@ -117,7 +103,7 @@ def _resample(path, n_frames):
 def functionals(index, *, n_jobs=-1):
     """Return FUNCTIONALS of each clip's landmarks, (n_clips, n_features) float32.
 
-    Cache, parameters and errors are as in `landmarks`.
+    Cache, index and errors are as in `landmarks`.
     """
     return np.stack(files.per_recording(index, ("landmarks",), _row, n_jobs=n_jobs))
 

@@ -10,24 +10,14 @@ from .. import files
 def frames(path, *, n_frames, side=np.inf):
     """Yield frames of a video, evenly over its time: time [s] and (height, width) uint8 grey.
 
-    A frame that lasts is given once, so a video with few frames gives fewer than asked for. One
-    frame is in memory at a time, however long the video. Every container that FFmpeg reads, with
-    any frame rate, constant or not, and upright where the camera was turned and says so.
+    They are the middles of `n_frames` equal parts of the video; one that lasts is given once, so a
+    video with few frames gives fewer. A shorter side above `side` [pixels] is reduced to it. Every
+    container that FFmpeg reads, with any frame rate, constant or not, and upright where the camera
+    was turned and says so. One frame is in memory at a time, however long the video.
 
-    Parameters
-    ----------
-    n_frames : int
-        That many, the one in the middle of each of as many equal parts of the video.
-    side : int [pixels]
-        Frames whose shorter side is longer are reduced to it.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    ValueError
-        It is empty, no video, damaged, or truncated: it ends before 90 % of the frames that its
-        header announces (those of AVI and MP4 do; what was cut of other formats passes).
+    FileNotFoundError where nothing is there. ValueError where it is empty, no video, damaged, or
+    truncated: it ends before 90 % of the frames that its header announces (those of AVI and MP4 do;
+    what was cut of other formats passes).
     """
     with files.reading(path, "video", av.FFmpegError), av.open(path) as container:
         if not container.streams.video:

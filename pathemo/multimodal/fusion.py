@@ -1,7 +1,7 @@
 """Late fusion: one decision from the posteriors of several modalities, honestly or as papers do it.
 
 A method's posteriors are one array (n_seeds, n_parts, n, K): of all n clips, learned from each of
-`nested_parts`, or from its first parts alone, which are the folds.
+`nested_parts`, or from the folds alone, its first parts.
 """
 
 import numpy as np

@@ -27,13 +27,8 @@ from ..speech.recordings import MEDIA
 def log_mels(index, *, sampling_rate, n_jobs=-1):
     """Return `speech.log_mel` of each clip, a list of (64, n_frames) float32 [dB]; cached.
 
-    Parameters
-    ----------
-    index : DataFrame with columns clip, audio, video (paths or NA)
-        ValueError names all clips without usable sound.
-    sampling_rate : int [Hz]
-    n_jobs : int
-        Processes; -1: one a processor.
+    The index has columns clip, audio, video (paths or NA). ValueError names all clips without
+    usable sound.
     """
     options = dict(calls=("speech",), n_jobs=n_jobs)
     return files.per_recording(index, MEDIA, _log_mel, (sampling_rate,), **options)
@@ -166,8 +161,8 @@ def published_mn04(path, n_classes=None):
 def mn04_levels(index, *, n_jobs=-1):
     """Return what `MN04` reads of each clip, (128, T) float32, 100 frames a second; cached.
 
-    Silence before and after speech, 40 dB below the loudest, is cut off. ValueError names all clips
-    without usable sound.
+    Silence before and after speech, 40 dB below the loudest, is cut off. Index and errors are as in
+    `log_mels`.
     """
     options = dict(calls=("speech",), n_jobs=n_jobs)
     return files.per_recording(index, MEDIA, _mn04_levels, **options)
@@ -182,10 +177,8 @@ def mn04_front_end(y):
     """Return the levels (128, 1 + (n_samples - 1) // 320) float32 of sound (n_samples,) at 32 kHz.
 
     Pre-emphasis, power of windows of 25 ms every 10 ms, 128 bands of 0 to 15 kHz even on Kaldi's
-    mel scale, logarithm, shifted and scaled to about -1 to 1. Sound is padded with silence to a
-    window of 1024 samples.
-
-    Source: Schmid et al. 2023, whose training these settings are of.
+    mel scale, logarithm, scaled to about -1 to 1, as in the training of Schmid et al. 2023. Sound
+    is padded with silence to a window of 1024 samples.
     """
     y = torch.as_tensor(np.pad(np.float32(y), (0, max(0, 1025 - len(y)))))
     window = torch.hann_window(800, periodic=False)
@@ -223,7 +216,7 @@ class LastLayers(nn.Module):
 def encoder_states(index, folder):
     """Return what `LastLayers` reads of each clip (n_clips, T, d) float16, and lengths (n_clips,).
 
-    These are in frames, 50 a second; beyond them states are 0. The index is as for `log_mels`.
+    These are in frames, 50 a second; beyond them states are 0. The index is as in `log_mels`.
     """
     encoder, prepare = pretrained.load_encoder(folder)
     clips = []

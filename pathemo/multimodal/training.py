@@ -26,7 +26,7 @@ def fit(
     augment=None,
     head_first=0,
 ):
-    """Return the loss of each epoch of a training, a list; leave `net` as it is after the last.
+    """Train a network; return the loss of each epoch, a list.
 
     Adam on the cross-entropy, emotions weighted against their frequency; the learning rate falls to
     0 by a cosine. The same seed gives the same network, whatever was drawn before.
@@ -37,9 +37,9 @@ def fit(
     train : tuple of arrays (n, ...)
         The arguments of `net`, then labels (n,) int.
     augment : dict, optional
-        Of the first argument: `crop`, the length of a random part along its last axis, `masks`
-        (frequency, time), the greatest lengths of SpecAugment's, two along each axis, and `mixup`,
-        its alpha.
+        Of the first argument: `crop`, the length of a random part along its last axis; `masks`
+        (frequency, time), the greatest lengths of SpecAugment's, two along each axis; `mixup`, its
+        alpha.
     head_first : int
         Epochs in which the last layer alone learns, the rest being as in evaluation, lest a head
         that knows nothing spoil what others trained.
@@ -116,9 +116,8 @@ def one_network(
     ----------
     network : function
         Makes the network: `functools.partial(MN04, 8)`, for instance.
-    inputs : tuple of arrays (n, ...), the arguments of the network
-    scale : bool
-        Whether these are `scaled` first.
+    inputs : tuple of arrays (n, ...)
+        The arguments of the network, `scaled` first if `scale`.
     embed : bool
         Return what its method `embed` gives, (n, d), instead of posteriors.
     settings : of `fit`
