@@ -49,8 +49,9 @@ def resemblance(images, others):
         centred = (x - x.mean(axis=(1, 2), keepdims=True)).reshape(len(x), -1)
         return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
 
-    one, sides = unit(images), (others, others[:, :, ::-1])
-    return np.max([(one @ unit(side).T).max(axis=1) for side in sides], axis=0)
+    same = unit(images) @ unit(others).T
+    mirrored = unit(images) @ unit(others[:, :, ::-1]).T
+    return np.maximum(same.max(axis=1), mirrored.max(axis=1))
 
 
 def saliency(images):

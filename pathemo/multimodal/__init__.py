@@ -1,6 +1,5 @@
-"""Sound and face together: nets.py, their training over folds, and late fusion of posteriors."""
+"""Sound and face together: networks, their training over folds, and late fusion of posteriors."""
+# ruff: noqa: F401
 
 from . import fusion, nets, training
 from .fusion import late_fusion
-
-__all__ = ["fusion", "late_fusion", "nets", "training"]

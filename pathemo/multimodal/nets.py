@@ -223,7 +223,8 @@ def encoder_states(index, folder):
     for path in index.reindex(columns=MEDIA).bfill(axis=1).iloc[:, 0]:
         y = speech.decode(path, sampling_rate=16000)
         y = np.pad(y, (0, -len(y) % 320))  # whole frames
-        clips.append(pretrained.hidden_layers(encoder, prepare, y)[-3].half())
+        layers = pretrained.hidden_layers(encoder, prepare, y)
+        clips.append(layers[-3].half())  # which the last two layers follow
     return pad_sequence(clips, batch_first=True).numpy(), np.array([*map(len, clips)])
 
 
