@@ -4,7 +4,6 @@ A box (x, y, width, height) is in shares of the picture's shorter side, from its
 so it holds however much the picture is reduced.
 """
 
-import functools
 import warnings
 from itertools import compress
 
@@ -15,6 +14,7 @@ from scipy import ndimage
 from .. import files
 from .pictures import frames, picture, reduce
 
+CASCADE = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
 # Smallest face sought, of the shorter side, and the step between sizes: where the first search
 # finds too few faces, the second looks for smaller ones.
 SEARCHES = (1 / 5, 1.2), (1 / 16, 1.1)
@@ -34,13 +34,8 @@ def find(image, *, smallest=1 / 5, step=1.1):
     reduced = reduce(image, round(SMALLEST / smallest))
     shorter = min(reduced.shape)
     width = round(smallest * shorter)
-    boxes = _cascade().detectMultiScale(reduced, step, 5, minSize=(width, width))
+    boxes = CASCADE.detectMultiScale(reduced, step, 5, minSize=(width, width))
     return np.array(sorted(boxes, key=lambda box: -box[2])).reshape(-1, 4) / shorter
-
-
-@functools.cache
-def _cascade():
-    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
 
 
 def follow(faces, time):
