@@ -442,13 +442,19 @@ class Hub(BaseHTTPRequestHandler):
         """Keep silent."""
 
 
+def hub_at(address, monkeypatch):
+    """Put another site in the place of the hub."""
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    snapshot = functools.partial(hub.snapshot_download, endpoint=address)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+
+
 def test_an_encoder_is_fetched_from_the_hub(root, monkeypatch, capsys):
     """Configuration and weights come into its folder of models/, and nothing else; cite whom."""
-    pytest.importorskip("huggingface_hub")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    hub_at(f"http://127.0.0.1:{server.server_port}", monkeypatch)
     folder = corpora.fetch("whisper-tiny.en", root)
     server.shutdown()
     server.server_close()
@@ -462,8 +468,7 @@ def test_an_encoder_is_fetched_from_the_hub(root, monkeypatch, capsys):
 @pytest.mark.parametrize("lacks", ["site", "package"])
 def test_without_the_hub_files_can_be_put_there_by_hand(root, monkeypatch, lacks):
     """No site, or no package for it: the folder, and what to put there."""
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    hub_at("http://127.0.0.1:9", monkeypatch)
     if lacks == "package":
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(

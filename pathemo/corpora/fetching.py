@@ -1,7 +1,6 @@
 """Getting a corpus: downloaded and verified where licence and site allow, else the exact steps."""
 
 import errno
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,19 +10,10 @@ import pooch
 import requests
 
 from ..files import cache_folder, data_root, walk
-from .reading import (
-    CORPORA,
-    SYNTHETIC,
-    fetch_command,
-    is_published,
-    load,
-    published,
-    reader_of,
-    refuse,
-    scan,
-)
+from .reading import READERS, SYNTHETIC, fetch_command, is_published, load, published, refuse, scan
 
-MODELS = {  # trained by others: file, address, hash, and whom to cite
+# Trained by others: file, address, hash (none: a folder of the Hugging Face hub), and whom to cite.
+MODELS = {
     "cnn14": (
         "Cnn14_mAP=0.431.pth",
         "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth",
@@ -36,10 +26,10 @@ MODELS = {  # trained by others: file, address, hash, and whom to cite
         "sha256:899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
         "Schmid et al. (2023), Efficient large-scale audio tagging. Licence: MIT",
     ),
-}
-ENCODERS = {  # folders of the Hugging Face hub: name there, and whom to cite
     "whisper-tiny.en": (
+        "whisper-tiny.en",
         "openai/whisper-tiny.en",
+        None,
         "Radford et al. (2023), Robust speech recognition via weak supervision. Licence: MIT",
     ),
 }
@@ -51,27 +41,23 @@ def fetch(name, root=None, *, parts=("audio",)):
     `parts` says what to download: "audio"; for RAVDESS also "video" (24 archives) and "landmarks".
     Archives (.zip) that you put into the folder are unpacked. What is there is never touched.
     Interrupting is safe: repeat to go on. Who fetches the same at the same time waits. A name of
-    `MODELS` fetches the file of that model instead, one of `ENCODERS` its folder from the hub.
+    `MODELS` fetches that model instead.
 
     FileExistsError if the folder holds the synthetic corpus, another OSError if the site could not
     be reached, the folder not be written, or there is no room; ValueError for an unknown part, an
     archive that is damaged or to be unpacked by hand, files that are not the published ones, or a
     corpus that is not complete. A refused archive leaves nothing behind.
     """
-    if name in {*MODELS, *ENCODERS}:
-        folder = data_root(root) / "models"
-        if name in MODELS:
-            file, address, known_hash, citation = MODELS[name]
-            path = download(address, known_hash, folder, file)
-        else:
-            address, citation = ENCODERS[name]
-            path = _snapshot(address, folder / name)
+    if name in MODELS:
+        file, address, known_hash, citation = MODELS[name]
+        get = download if known_hash else _snapshot
+        path = get(address, known_hash, data_root(root) / "models", file)
         print(f"{name}: {path}\nPlease cite {citation}")
         return path
-    if name not in CORPORA:
-        valid = ", ".join([*CORPORA, *MODELS, *ENCODERS])
+    if name not in READERS:
+        valid = ", ".join([*READERS, *MODELS])
         raise ValueError(f"unknown corpus or network {name!r}; valid: {valid}")
-    reader, folder = reader_of(name), data_root(root) / name
+    reader, folder = READERS[name], data_root(root) / name
     if (folder / SYNTHETIC).is_file():
         raise FileExistsError(f"{folder} holds the synthetic corpus; give another root")
     if reader.DOWNLOADS and not {*parts} <= {*reader.DOWNLOADS}:
@@ -83,7 +69,7 @@ def fetch(name, root=None, *, parts=("audio",)):
     except OSError as error:
         way_out = "give another root (--root); what lies there is read as it is"
         reason = f"nothing can be written there ({error.strerror}): {way_out}"
-        raise OSError(error.errno, reason, f"{folder}") from error
+        raise OSError(error.errno, reason, str(folder)) from error
     with lock:  # released however this ends
         for archive in archives(folder):
             if archive.parent == folder and not archive.with_suffix("").exists():
@@ -102,14 +88,14 @@ def fetch(name, root=None, *, parts=("audio",)):
 
 
 def model(name, root=None):
-    """Return the file of a model of `MODELS`, verified, in models/ of the data root.
+    """Return the verified file of a model of `MODELS` that has a hash, in models/ of the data root.
 
     FileNotFoundError where it is not there, ValueError where it is not the published file.
     """
     file, _, known_hash, _ = MODELS[name]
     path = data_root(root) / "models" / file
     way_out = f'`{fetch_command(name, root)}` gets it; see "Weights" in data/README.md'
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is not there; {way_out}")
     kind, _, digest = known_hash.partition(":")
     if pooch.file_hash(path, kind) != digest:
@@ -118,7 +104,7 @@ def model(name, root=None):
 
 
 def download(address, known_hash, folder, name):
-    """Return a file of that name, downloaded unless it is there, and verified.
+    """Return a file, downloaded unless it is there, and verified.
 
     A hash that is itself an address is looked up in the list of files of a Zenodo record.
     """
@@ -134,19 +120,17 @@ def download(address, known_hash, folder, name):
         raise OSError(reason) from error
 
 
-def _snapshot(address, folder):
+def _snapshot(address, _, folder, name):
     """Return the folder of an encoder: its configuration and weights, downloaded unless there."""
     kept = ["config.json", "preprocessor_config.json", "model.safetensors"]
     try:
         from huggingface_hub import snapshot_download
 
-        endpoint = os.environ.get("HF_ENDPOINT")
-        snapshot_download(address, local_dir=folder, allow_patterns=kept, endpoint=endpoint)
+        return Path(snapshot_download(address, local_dir=folder / name, allow_patterns=kept))
     except (ImportError, OSError, ValueError) as error:
-        reason = f"{address} could not be fetched into {folder}: {error}"
+        reason = f"{address} could not be fetched into {folder / name}: {error}"
         way_out = 'the package of the hub comes with python -m pip install "pathemo[pretrained]"'
         raise OSError(f"{reason}; put its {', '.join(kept)} there, or: {way_out}") from error
-    return folder
 
 
 def archives(folder):

@@ -96,7 +96,8 @@ def load(name, root=None, *, complete=True):
         what = "holds no recording of it" if folder.is_dir() else "does not exist"
         way_out = f"`{fetch_command(name, root)}` gets it or says how to; {section}"
         raise FileNotFoundError(f"{reader.TITLE} not found: {folder} {what}{others}; {way_out}")
-    problems += compare(files, published(reader, folder)) if complete else []
+    if complete:
+        problems += compare(files, published(reader, folder))
     way_out = "Get these files anew, take away what does not belong there, or load a part with"
     refuse(problems, f"{reader.TITLE} in {folder}", f"{way_out} complete=False; {section}{others}")
 
@@ -162,10 +163,10 @@ def published(reader, folder):
     listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
     files = {}
     try:
-        lines = sorted(listing.read_text(encoding="utf-8").splitlines())
-        for path, sha256, size in (
-            line.rsplit(" ", 2) for line in lines if not line.startswith("#")
-        ):
+        for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
+            if line.startswith("#"):
+                continue
+            path, sha256, size = line.rsplit(" ", 2)
             file = File(Path(path), reader.read_name(path), int(size), sha256)
             if file.said:
                 files.setdefault(file.key, file)
@@ -181,15 +182,14 @@ def compare(files, expected):
         return []
     clips, media = map(set, zip(*files))
     known = {clip for clip, _ in expected}
-    return [
-        f"{file.path}: missing"
-        for (clip, medium), file in expected.items()
-        if (clip, medium) not in files and (medium in media or clip not in clips)
-    ] + [
-        f"{file.path}: not among the published clips"
-        for (clip, _), file in files.items()
-        if clip not in known
-    ]
+    problems = []
+    for (clip, medium), file in expected.items():
+        if (clip, medium) not in files and (medium in media or clip not in clips):
+            problems.append(f"{file.path}: missing")
+    for (clip, _), file in files.items():
+        if clip not in known:
+            problems.append(f"{file.path}: not among the published clips")
+    return problems
 
 
 def is_published(folder, file, expected):
@@ -204,7 +204,8 @@ def overview(root=None):
     rows = []
     for name, reader in READERS.items():
         folder = data_root(root) / name
-        (files, problems, others), expected = scan(reader, folder), published(reader, folder)
+        files, problems, others = scan(reader, folder)
+        expected = published(reader, folder)
         problems += compare(files, expected)
         n_clips, n_expected = (len({clip for clip, _ in keys}) for keys in (files, expected))
         same = sum(is_published(folder, file, expected.get(key)) for key, file in files.items())
