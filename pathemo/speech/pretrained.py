@@ -16,6 +16,7 @@ from .. import files
 from .functionals import SHORTEST
 from .recordings import MEDIA, decode
 
+SUFFIXES = ".json", ".safetensors", ".bin"  # of all that a network is
 LONGEST = 30.0  # [s] what Whisper hears at once; longer clips are heard in equal parts
 WAY_OUT = (
     "put its config.json, preprocessor_config.json and weights there, or name it as on the "
@@ -56,9 +57,8 @@ def embeddings(index, network, *, layers, root=None, n_jobs=-1):
     Middle layers tell more of emotion than the last (Pepino et al., Interspeech 2021, section 4).
     """
     folder = encoder_folder(network, root)
-    given = [str(folder)] * len(index)
-    options = dict(given=given, n_jobs=n_jobs)
-    clips = files.per_recording(index, MEDIA, _statistics, (_digest(folder),), **options)
+    settings, given = (_digest(folder),), [str(folder)] * len(index)
+    clips = files.per_recording(index, MEDIA, _statistics, settings, given=given, n_jobs=n_jobs)
     n_layers = len(clips[0]) if clips else 0
     wrong = [layer for layer in layers if not -n_layers <= layer < n_layers]
     if wrong or not len(layers):
@@ -76,30 +76,21 @@ def encoder_folder(network, root=None):
     lacking = f"{places[0]} is not there; {WAY_OUT}"
     if "/" not in str(network):  # no name on the hub
         raise FileNotFoundError(lacking)
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
-    except ImportError:
-        _raise_missing(network)
-    patterns = ["*.json", "*.safetensors", "*.bin"]
+    _transformers(network)
+    from huggingface_hub import snapshot_download  # which comes with it
+
+    patterns = [f"*{suffix}" for suffix in SUFFIXES]
     try:
         return Path(snapshot_download(str(network), allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
+    except (OSError, ValueError) as problem:
         reason = f"the hub gives no {network} ({type(problem).__name__}), {lacking}"
         raise FileNotFoundError(reason) from None
 
 
 def is_here(network, root=None):
-    """Return whether a speech encoder can be used: `transformers` is installed, its files are to be
-    had."""
+    """Return whether `transformers` is installed, and the files of a speech encoder to be had."""
     try:
-        import transformers  # noqa: F401
-
-        return bool(encoder_folder(network, root))
+        return bool(_transformers(network) and encoder_folder(network, root))
     except (ImportError, FileNotFoundError):
         return False
 
@@ -109,10 +100,7 @@ def load_encoder(folder):
 
     Its weights are float32, whatever the file's are; Whisper's decoder is left out.
     """
-    try:
-        import transformers
-    except ImportError:
-        _raise_missing(folder)
+    transformers = _transformers(folder)
     quiet = transformers.utils.logging
     level = quiet.get_verbosity()
     try:
@@ -140,23 +128,25 @@ def load_encoder(folder):
     return encoder.eval(), prepare
 
 
+_loaded = functools.lru_cache(maxsize=2)(load_encoder)
+
+
 @torch.inference_mode()
 def hidden_layers(encoder, prepare, y):
     """Return all hidden layers (n_layers + 1, n_frames, width) of samples at the network's rate."""
     inputs = prepare(y, sampling_rate=prepare.sampling_rate, padding="longest", return_tensors="pt")
+    given = inputs[prepare.model_input_names[0]]
     if encoder.config.model_type == "whisper":
-        encoder = _cut_to(encoder, inputs["input_features"].shape[2] // 2)
-    given = {name: inputs[name] for name in prepare.model_input_names[:1]}
-    return torch.cat(encoder(**given, output_hidden_states=True).hidden_states)
+        _cut_to(encoder, given.shape[2] // 2)
+    return torch.cat(encoder(given, output_hidden_states=True).hidden_states)
 
 
 def _cut_to(encoder, n_frames):
-    """Give Whisper's encoder as many position embeddings as there are frames; return it."""
+    """Give Whisper's encoder as many position embeddings as there are frames."""
     if not hasattr(encoder, "positions"):
         encoder.positions = encoder.embed_positions.weight.data
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.positions[:n_frames])
     encoder.config.max_source_positions = n_frames
-    return encoder
 
 
 def _statistics(path, _, folder):
@@ -173,18 +163,19 @@ def _statistics(path, _, folder):
     return torch.cat([mean, spread], dim=1).numpy()
 
 
-@functools.lru_cache(maxsize=2)
-def _loaded(folder):
-    return load_encoder(folder)
-
-
 @functools.cache
 def _digest(folder):
     """Return a digest of all that a network is."""
-    kept = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".bin"))
+    kept = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     return tuple((path.name, pooch.file_hash(path)) for path in kept)
 
 
-def _raise_missing(network):
-    way_out = 'python -m pip install "pathemo[pretrained]"'
-    raise ImportError(f"{network}: networks that others trained need transformers: {way_out}")
+def _transformers(network):
+    """Return the library that reads a network; ImportError with the way out where it is not."""
+    try:
+        import transformers
+    except ImportError:
+        way_out = 'python -m pip install "pathemo[pretrained]"'
+        reason = f"{network}: networks that others trained need transformers: {way_out}"
+        raise ImportError(reason) from None
+    return transformers
