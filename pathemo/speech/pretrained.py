@@ -33,15 +33,14 @@ def embeddings(index, network, *, layers, root=None, n_jobs=-1):
 
     Parameters
     ----------
-    index : DataFrame with columns clip, audio, video (paths or NA)
+    index, n_jobs
+        As in `functionals`.
     network : str
         A folder of `models/` of the data root, such as "whisper-tiny.en", any other folder, or a
         name on the hub, such as "microsoft/wavlm-base-plus".
     layers : sequence of int
         Hidden layers whose statistics stand side by side: 0 is what the first layer gets, -1 the
         last; n_features is 2 * width * len(layers).
-    n_jobs : int
-        Processes; -1: one a processor.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def embeddings(index, network, *, layers, root=None, n_jobs=-1):
         The network is not there, nor to be had.
     ValueError
         It is no speech encoder, weights are lacking or of other shapes, it has no such layer; or
-        clips have no usable sound: all by name.
+        as in `functionals`.
 
     Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2023.
     Middle layers tell more of emotion than the last (Pepino et al., Interspeech 2021, section 4).
@@ -59,29 +58,26 @@ def embeddings(index, network, *, layers, root=None, n_jobs=-1):
     folder = encoder_folder(network, root)
     settings, given = (_digest(folder),), [str(folder)] * len(index)
     clips = files.per_recording(index, MEDIA, _statistics, settings, given=given, n_jobs=n_jobs)
-    n_layers = len(clips[0]) if clips else 0
-    wrong = [layer for layer in layers if not -n_layers <= layer < n_layers]
-    if wrong or not len(layers):
-        valid = f"choose from 0 to {n_layers - 1}"
-        raise ValueError(f"layers {list(layers)} of {network}: {valid}")
-    return np.stack(clips)[:, list(layers)].reshape(len(clips), -1)
+    layers, n_layers = list(layers), len(clips[0]) if clips else 0
+    if not layers or not {*layers} <= {*range(-n_layers, n_layers)}:
+        raise ValueError(f"layers {layers} of {network}: choose from 0 to {n_layers - 1}")
+    return np.stack(clips)[:, layers].reshape(len(clips), -1)
 
 
 def encoder_folder(network, root=None):
     """Return the folder of a speech encoder, downloaded from the hub where it is named as there."""
-    places = [files.data_root(root) / "models" / network, Path(network).expanduser()]
-    for place in places:
-        if (place / "config.json").is_file():
-            return place
-    lacking = f"{places[0]} is not there; {WAY_OUT}"
+    own = files.data_root(root) / "models" / network
+    for folder in (own, Path(network).expanduser()):
+        if (folder / "config.json").is_file():
+            return folder
+    lacking = f"{own} is not there; {WAY_OUT}"
     if "/" not in str(network):  # no name on the hub
         raise FileNotFoundError(lacking)
     _transformers(network)
     from huggingface_hub import snapshot_download  # which comes with it
 
-    patterns = [f"*{suffix}" for suffix in SUFFIXES]
     try:
-        return Path(snapshot_download(str(network), allow_patterns=patterns))
+        return Path(snapshot_download(str(network), allow_patterns=["*" + s for s in SUFFIXES]))
     except (OSError, ValueError) as problem:
         reason = f"the hub gives no {network} ({type(problem).__name__}), {lacking}"
         raise FileNotFoundError(reason) from None
@@ -108,14 +104,13 @@ def load_encoder(folder):
         quiet.disable_progress_bar()
         config = transformers.AutoConfig.from_pretrained(folder)
         prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
-        kind, options = transformers.AutoModel, {}
+        kind, mapping = transformers.AutoModel, None
         if config.model_type == "whisper":
             from transformers.models.whisper.modeling_whisper import WhisperEncoder as kind
 
-            options["key_mapping"] = {r"^(model\.)?encoder\.": ""}
-        encoder, report = kind.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **options
-        )
+            mapping = {r"^(model\.)?encoder\.": ""}
+        options = dict(dtype=torch.float32, key_mapping=mapping, output_loading_info=True)
+        encoder, report = kind.from_pretrained(folder, **options)
     except (OSError, RuntimeError, ValueError, KeyError) as problem:
         reason = f"{folder} is no speech encoder in the hub's format ({problem})"
         raise ValueError(f"{reason}: {WAY_OUT}") from problem
