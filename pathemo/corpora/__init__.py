@@ -3,11 +3,9 @@
 `load` reads one of the four corpora, `from_table` your own; `fetch` gets a corpus or says how to;
 `overview` shows what is there. data/README.md tells origin, licence and expected tree of each.
 """
+# ruff: noqa: F401
 
 from ..files import data_root
 from .fetching import fetch, model
 from .reading import CORPORA, found, load, overview
 from .tables import from_table, indexes
-
-__all__ = ["CORPORA", "data_root", "fetch", "found", "from_table", "indexes", "load"]
-__all__ += ["model", "overview"]

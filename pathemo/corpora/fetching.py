@@ -116,8 +116,7 @@ def download(address, known_hash, folder, name):
             known_hash = hashes[Path(address).name]
         return Path(pooch.retrieve(address, known_hash, name, folder, progressbar=True))
     except (OSError, LookupError, TypeError) as error:  # or a record without it
-        reason = f"{address} could not be fetched into {folder}: {error}"
-        raise OSError(reason) from error
+        raise OSError(f"{address} could not be fetched into {folder}: {error}") from error
 
 
 def _snapshot(address, _, folder, name):
@@ -171,8 +170,8 @@ def install(archive, target, reader, part=None):
             for key, expected in published(reader, target).items()
             if key[1] == part and not is_published(staging, files.get(key), expected)
         ]
-        way_out = "Nothing was installed; fetch again later"
-        refuse(wrong, f"{archive.name} of {reader.TITLE}", way_out)
+        where = f"{archive.name} of {reader.TITLE}"
+        refuse(wrong, where, "Nothing was installed; fetch again later")
         if target.is_dir():
             target.rmdir()  # it is empty
         staging.rename(target)

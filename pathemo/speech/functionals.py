@@ -136,7 +136,7 @@ def functionals_of(y):
     moving = [tracks[name] for name in MOVING]
     changes = np.gradient(moving[: len(CHANGING)], axis=1)
     row = [
-        _statistics(frames[: -len(VOICE)], active),
+        _statistics(frames[:-2], active),
         _statistics(voice, voiced),
         np.percentile(voice[:, voiced], PERCENTILES, axis=1).T,
         [third.mean(axis=1) for third in thirds],

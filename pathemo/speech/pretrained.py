@@ -131,17 +131,13 @@ def hidden_layers(encoder, prepare, y):
     """Return all hidden layers (n_layers + 1, n_frames, width) of samples at the network's rate."""
     inputs = prepare(y, sampling_rate=prepare.sampling_rate, padding="longest", return_tensors="pt")
     given = inputs[prepare.model_input_names[0]]
-    if encoder.config.model_type == "whisper":
-        _cut_to(encoder, given.shape[2] // 2)
+    if encoder.config.model_type == "whisper":  # it gets as many positions as there are frames
+        n_frames = given.shape[2] // 2
+        if not hasattr(encoder, "positions"):
+            encoder.positions = encoder.embed_positions.weight.data
+        encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.positions[:n_frames])
+        encoder.config.max_source_positions = n_frames
     return torch.cat(encoder(given, output_hidden_states=True).hidden_states)
-
-
-def _cut_to(encoder, n_frames):
-    """Give Whisper's encoder as many position embeddings as there are frames."""
-    if not hasattr(encoder, "positions"):
-        encoder.positions = encoder.embed_positions.weight.data
-    encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.positions[:n_frames])
-    encoder.config.max_source_positions = n_frames
 
 
 def _statistics(path, _, folder):
