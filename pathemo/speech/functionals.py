@@ -189,8 +189,8 @@ def _voice(power, active):
     """Return pitch and voicing (2, n_frames), and which frames (n_frames,) are voiced.
 
     Pitch is the lag at which the autocorrelation, divided by the window's own, peaks highest, less
-    0.03 an octave so as not to fall an octave down. A second pass looks only near the pitches that
-    the first found.
+    0.03 an octave so as not to fall an octave down. A second pass looks only near what the first
+    found.
     """
     low = power[KHZ < 4]  # there a parabola fits the peaks
     correlation = torch.fft.irfft(torch.from_numpy(low.T), N_FFT).numpy()
@@ -219,18 +219,14 @@ def _voice(power, active):
     if voiced.any():
         low, high = np.percentile(hertz[voiced], [25, 75])
         hertz, voicing, voiced = track(0.7 * low, 2 * high)
-    pitch = np.zeros(len(hertz))
+    frames, pitch = np.flatnonzero(voiced), np.zeros(len(hertz))
     if voiced.any():
-        frames = np.flatnonzero(voiced)
         pitch = np.interp(np.arange(len(hertz)), frames, 12 * np.log2(hertz[frames] / 150))
     return np.stack([pitch, voicing]), voiced
 
 
 def _statistics(tracks, chosen):
-    """Return STATISTICS of each track (n_tracks, 3) over the chosen frames.
-
-    Delta is the mean absolute change.
-    """
+    """Return STATISTICS (n_tracks, 3) over the chosen frames; delta is the mean absolute change."""
     inside, change = tracks[:, chosen], np.abs(np.gradient(tracks, axis=1)[:, chosen])
     return np.column_stack([inside.mean(axis=1), inside.std(axis=1), change.mean(axis=1)])
 
@@ -242,10 +238,9 @@ def _contours(tracks):
 
 
 def _log_correlations(tracks):
-    """Return the logarithm of the matrix of the tracks' correlations, its upper triangle.
+    """Return the upper triangle of the logarithm of the matrix of the tracks' correlations.
 
-    Among logarithms a mean is one of correlation matrices, and distances are even (Arsigny et al.
-    2006).
+    Their mean is one of correlation matrices, their distances are even (Arsigny et al. 2006).
     """
     offset = tracks - tracks.mean(axis=1, keepdims=True)
     offset /= np.linalg.norm(offset, axis=1, keepdims=True) + 1e-6

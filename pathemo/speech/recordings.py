@@ -30,10 +30,7 @@ def decode(path, *, sampling_rate):
     there; other formats announce nothing, so what was cut of them passes. What was changed within
     the samples is told in a FLAC alone, by their checksum.
 
-    Parameters
-    ----------
-    path : str or Path
-    sampling_rate : int [Hz]
+    `sampling_rate` is in [Hz].
 
     Raises
     ------
