@@ -159,9 +159,9 @@ def published(reader, folder):
 
     ValueError where the list is damaged.
     """
-    listing = folder / SYNTHETIC
-    listing = listing if listing.is_file() else CHECKSUMS / f"{reader.NAME}.txt"
-    files = {}
+    files, listing = {}, folder / SYNTHETIC
+    if not listing.is_file():
+        listing = CHECKSUMS / f"{reader.NAME}.txt"
     try:
         for line in sorted(listing.read_text(encoding="utf-8").splitlines()):
             if line.startswith("#"):
@@ -181,8 +181,7 @@ def compare(files, expected):
     if not files:
         return []
     clips, media = map(set, zip(*files))
-    known = {clip for clip, _ in expected}
-    problems = []
+    known, problems = {clip for clip, _ in expected}, []
     for (clip, medium), file in expected.items():
         if (clip, medium) not in files and (medium in media or clip not in clips):
             problems.append(f"{file.path}: missing")

@@ -147,7 +147,8 @@ def _statistics(path, _, folder):
     y = decode(path, sampling_rate=rate)
     whole = 320 * -(-max(len(y), round(SHORTEST * rate)) // 320)  # of the networks' frames, 20 ms
     short = whole - len(y)
-    y = np.pad(y, (short // 2, short - short // 2) if len(y) < SHORTEST * rate else (0, short))
+    before = short // 2 if len(y) < SHORTEST * rate else 0
+    y = np.pad(y, (before, short - before))
     parts = np.array_split(y.reshape(-1, 320), -(-len(y) // round(LONGEST * rate)))
     layers = torch.cat([hidden_layers(encoder, prepare, part.ravel()) for part in parts], dim=1)
     spread, mean = torch.std_mean(layers, dim=1, correction=0)
