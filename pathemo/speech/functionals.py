@@ -21,19 +21,14 @@ from torchaudio.functional import melscale_fbanks
 from .. import files
 from .recordings import MEDIA, RATE, decode
 
-HOP = 0.010  # [s] between frames
-STEP = round(HOP * RATE)  # [samples]
-WINDOW = torch.hann_window(640)  # 40 ms: three periods of a 75 Hz voice
-N_FFT = 1024  # [samples] the zeros beyond the window keep the autocorrelation exact
-KHZ = np.arange(N_FFT // 2 + 1, dtype=np.float32) * RATE / N_FFT / 1000  # of the spectrum
+HOP, WINDOW = 0.010, 0.040  # [s] between frames; Hann window, three periods of a 75 Hz voice
 SHORTEST = 0.5  # [s] shorter clips get silence on both sides up to this
-LOWEST = 50.0  # [Hz] what the functionals hear
+LOWEST, HIGHEST = 50.0, 8000.0  # [Hz] what the functionals hear
 ACTIVE = 40.0  # [dB] below the loudest frame: what is quieter is no speech
 FLOOR = 1e-7  # added to powers before the logarithm: 70 dB below the mean level of the utterance
 PITCH_RANGE = 60.0, 600.0  # [Hz]
 
 N_BANDS = 40  # of the mel scale
-TO_MEL = melscale_fbanks(len(KHZ), LOWEST, RATE / 2, N_BANDS, RATE, None, "slaney").T.numpy()
 BANDS = tuple(f"band{number}" for number in range(1, 11))  # means of four of them
 CEPSTRUM = tuple(f"mfcc{number}" for number in range(1, 21))
 SHAPE = tuple(
@@ -88,10 +83,10 @@ def functionals(index, *, speed=1.0, n_jobs=-1):
 
 
 def _row(path, speed):
-    return functionals_of(decode(path, sampling_rate=round(RATE / speed)))
+    return functionals_of(decode(path, sampling_rate=round(RATE / speed)), sampling_rate=RATE)
 
 
-def functionals_of(y):
+def functionals_of(y, *, sampling_rate):
     """Return FUNCTIONALS (n_features,) float32 of one utterance, finite however short or still.
 
     Frames within 40 dB of the loudest are active; what lies between the first and the last of them
@@ -102,15 +97,17 @@ def functionals_of(y):
 
     Parameters
     ----------
-    y : (n_samples,) float array of 16 kHz; padded with silence to 0.5 s
+    y : (n_samples,) float array; padded with silence to 0.5 s
+    sampling_rate : int [Hz], at least 16000
 
     >>> y = 2 * (300 * np.arange(16000) / 16000 % 1) - 1  # a sawtooth
-    >>> row = functionals_of(y)
+    >>> row = functionals_of(y, sampling_rate=16000)
     >>> round(float(row[FUNCTIONALS.index("pitch mean")]))  # 300 Hz is an octave above 150 Hz
     12
     """
-    short = max(0, round(SHORTEST * RATE) - len(y))
-    power = _power(np.pad(np.float32(y - np.mean(y)), (short // 2, short - short // 2)))
+    short = max(0, round(SHORTEST * sampling_rate) - len(y))
+    y = np.pad(np.float32(y - np.mean(y)), (short // 2, short - short // 2))
+    khz, power = _power(y, sampling_rate)
     total = power.sum(axis=0) + 1e-20
     active = total > total.max() * 10 ** (-ACTIVE / 10)
     first, last = np.flatnonzero(active)[[0, -1]]
@@ -119,21 +116,21 @@ def functionals_of(y):
     reference = total[active].mean()
     power /= reference
 
-    bands = TO_MEL @ power
+    to_mel = melscale_fbanks(len(power), LOWEST, HIGHEST, N_BANDS, sampling_rate, None, "slaney")
+    bands = to_mel.T.numpy() @ power
     mel = _decibel(bands)  # (N_BANDS, n_frames)
     cepstrum = fft.dct(mel, axis=0, norm="ortho")[1 : len(CEPSTRUM) + 1]
     level = _decibel(total / reference) + 10 * np.log10(reference)
     loudness = ((bands * reference) ** 0.23).sum(axis=0)
-    voice, voiced = _voice(power, active)  # (2, n_frames)
-    shape = *_shape(power), level, loudness
+    voice, voiced = _voice(power, active, sampling_rate)  # (2, n_frames)
+    shape = *_shape(khz, power), level, loudness
     frames = np.concatenate([cepstrum, shape, voice], dtype=np.float32)  # as FRAME
     if not voiced.any():
         voice, voiced = 0 * voice, active
-    at_least_three = range(max(3, len(total)))
-    thirds = np.array_split(frames.take(at_least_three, axis=1, mode="clip"), 3, axis=1)
+    at_least_three = range(max(len(THIRDS), len(total)))
+    thirds = np.array_split(frames.take(at_least_three, axis=1, mode="clip"), len(THIRDS), axis=1)
     coarse = mel.reshape(len(BANDS), -1, len(total)).mean(axis=1)
-    tracks = dict(zip(FRAME, frames))
-    moving = [tracks[name] for name in MOVING]
+    moving = frames[[FRAME.index(name) for name in MOVING]]
     changes = np.gradient(moving[: len(CHANGING)], axis=1)
     row = [
         _statistics(frames[:-2], active),
@@ -141,61 +138,66 @@ def functionals_of(y):
         np.percentile(voice[:, voiced], PERCENTILES, axis=1).T,
         [third.mean(axis=1) for third in thirds],
         [third[len(CEPSTRUM) :].std(axis=1) for third in thirds],
-        _contours(np.concatenate([[tracks[name] for name in CONTOURS], coarse])),
+        _contours(np.concatenate([frames[[FRAME.index(name) for name in CONTOURS]], coarse])),
         _log_correlations(np.concatenate([moving, changes])[:, active]),
         _modulations(mel, active),
     ]
     return np.concatenate(row, axis=None, dtype=np.float32)
 
 
-def _power(y):
-    """Return power (n_frequencies, n_frames) at the frequencies KHZ."""
-    options = dict(window=WINDOW, pad_mode="constant", return_complex=True)
-    spectrum = torch.stft(torch.from_numpy(y), N_FFT, STEP, len(WINDOW), **options)
-    power = (spectrum.real**2 + spectrum.imag**2).numpy() * (2 / N_FFT / (WINDOW @ WINDOW).item())
-    power[KHZ < LOWEST / 1000] = 0
-    return power
+def _power(y, sampling_rate):
+    """Return frequencies (n_frequencies,) [kHz], and power (n_frequencies, n_frames)."""
+    width, step = round(WINDOW * sampling_rate), round(HOP * sampling_rate)
+    n_fft = 1 << round(1.5 * width).bit_length()  # its zeros keep autocorrelation exact
+    y, window = torch.from_numpy(y), torch.hann_window(width)
+    spectrum = torch.stft(y, n_fft, step, width, window, pad_mode="constant", return_complex=True)
+    power = (spectrum.real**2 + spectrum.imag**2).numpy() * (2 / n_fft / (window @ window).item())
+    khz = np.arange(len(power), dtype=np.float32) * sampling_rate / n_fft / 1000
+    power[(khz < LOWEST / 1000) | (khz > HIGHEST / 1000)] = 0
+    return khz, power
 
 
 def _decibel(power):
     return 10 * np.log10(power + FLOOR)
 
 
-def _shape(power):
+def _shape(khz, power):
     """Return the shape of the spectrum (11, n_frames): SHAPE without level and loudness."""
     share = power / (power.sum(axis=0) + FLOOR)
     share_db = _decibel(share)
-    centroid = KHZ @ share
-    spread = np.sqrt(np.maximum(KHZ**2 @ share - centroid**2, 0))
+    centroid = khz @ share
+    spread = np.sqrt(np.maximum(khz**2 @ share - centroid**2, 0))
     below = np.cumsum(share, axis=0)
-    rolloffs = [KHZ[np.argmax(below >= part * below[-1], axis=0)] for part in (0.25, 0.5, 0.85)]
+    rolloffs = [khz[np.argmax(below >= part * below[-1], axis=0)] for part in (0.25, 0.5, 0.85)]
     flatness = share_db.mean(axis=0)
     root = np.sqrt(share)
     flux = np.linalg.norm(np.diff(root, axis=1, prepend=root[:, :1]), axis=0)
 
     def slope(low, high):  # [dB/kHz]
-        inside = (KHZ >= low) & (KHZ < high)
-        offset = KHZ[inside] - KHZ[inside].mean()
+        inside = (khz >= low) & (khz < high)
+        offset = khz[inside] - khz[inside].mean()
         return offset @ share_db[inside] / (offset @ offset)
 
-    below_1, below_2, below_5 = np.searchsorted(KHZ, [1, 2, 5])
+    below_1, below_2, below_5 = np.searchsorted(khz, [1, 2, 5])
     alpha = _decibel(share[:below_1].sum(axis=0)) - _decibel(share[below_1:below_5].sum(axis=0))
     hammarberg = share_db[:below_2].max(axis=0) - share_db[below_2:below_5].max(axis=0)
     slopes = slope(0.05, 0.5), slope(0.5, 1.5)
     return np.stack([centroid, spread, *rolloffs, flatness, flux, *slopes, alpha, hammarberg])
 
 
-def _voice(power, active):
+def _voice(power, active, sampling_rate):
     """Return pitch and voicing (2, n_frames), and which frames (n_frames,) are voiced.
 
     Pitch is the lag at which the autocorrelation, divided by the window's own, peaks highest, less
     0.03 an octave so as not to fall an octave down. A second pass looks only near what the first
     found.
     """
-    low = power[KHZ < 4]  # there a parabola fits the peaks
-    correlation = torch.fft.irfft(torch.from_numpy(low.T), N_FFT).numpy()
-    own = torch.fft.irfft(torch.fft.rfft(WINDOW, N_FFT).abs() ** 2).numpy()
-    shortest, longest = (round(RATE / hertz) for hertz in reversed(PITCH_RANGE))
+    n_fft = 2 * len(power) - 2
+    low = power[: round(4000 * n_fft / sampling_rate)]  # below 4 kHz a parabola fits the peaks
+    correlation = torch.fft.irfft(torch.from_numpy(low.T), n_fft).numpy()
+    window = torch.hann_window(round(WINDOW * sampling_rate))
+    own = torch.fft.irfft(torch.fft.rfft(window, n_fft).abs() ** 2).numpy()
+    shortest, longest = (round(sampling_rate / hertz) for hertz in reversed(PITCH_RANGE))
     lag = np.arange(shortest - 1, longest + 2)
     correlation = correlation[:, lag] / (correlation[:, :1] + 1e-12) / (own[lag] / own[0])
     before, at, after = correlation[:, :-2], correlation[:, 1:-1], correlation[:, 2:]
@@ -207,13 +209,13 @@ def _voice(power, active):
     strength = np.where(is_peak, height - 0.03 * np.log2(lag / shortest, dtype=np.float32), -1)
 
     def track(lowest, highest):
-        start, stop = np.searchsorted(lag, [RATE / highest, RATE / lowest])
+        start, stop = np.searchsorted(lag, [sampling_rate / highest, sampling_rate / lowest])
         peak = start + strength[:, start : stop + 1].argmax(axis=1)
         frame = np.arange(len(peak))
         voicing = np.clip(height[frame, peak], 0, 1)
         voiced = active & (strength[frame, peak] > -1) & (voicing > 0.5)
         voiced = ndimage.binary_opening(voiced, np.ones(3))  # for at least 30 ms
-        return RATE / (lag[peak] + shift[frame, peak]), voicing, voiced
+        return sampling_rate / (lag[peak] + shift[frame, peak]), voicing, voiced
 
     hertz, voicing, voiced = track(*PITCH_RANGE)
     if voiced.any():
@@ -267,7 +269,7 @@ def _modulations(mel, active):
     ]
     answer = fft.ifft2(np.stack(filtered))[:, :N_BANDS, :length]
     strength = np.abs(answer[:, :, active]).mean(axis=2)
-    return np.log(strength.reshape(len(MODULATIONS), 4, -1).mean(axis=2) + 0.01)
+    return np.log(strength.reshape(len(MODULATIONS), len(QUARTERS), -1).mean(axis=2) + 0.01)
 
 
 def _gaussian(frequency, centre, narrowest):

@@ -31,9 +31,11 @@ def main():
             continue
         index = corpora.load(name, root, complete=False)
         paths = index["audio"].fillna(index["video"])[:: max(1, len(index) // N_CLIPS)]
-        speech.functionals_of(speech.decode(paths.iloc[0], sampling_rate=RATE))  # warm
+        speech.functionals_of(
+            speech.decode(paths.iloc[0], sampling_rate=RATE), sampling_rate=RATE
+        )  # warm
         sounds, decoding = seconds(lambda path: speech.decode(path, sampling_rate=RATE), paths)
-        _, describing = seconds(speech.functionals_of, sounds)
+        _, describing = seconds(lambda y: speech.functionals_of(y, sampling_rate=RATE), sounds)
         _, bands = seconds(lambda y: speech.log_mel(y, sampling_rate=RATE), sounds)
         duration = sum(map(len, sounds)) / RATE
         print(
