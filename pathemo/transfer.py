@@ -63,10 +63,12 @@ from .tasks import (
     with_sentences_parted,
 )
 
-LIMITS = {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
-LIMITS |= {"final_share": SHARE, "steps": COUNT, "source_steps": COUNT}
-SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
-PROTOCOLS = {  # what each is, beside the defaults of `_Learner` and `_learn_all`
+LIMITS = dict.fromkeys(("steps", "source_steps", "minibatches"), COUNT) | {"final_share": SHARE}
+LIMITS |= {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
+DEFAULTS = dict(seeds=(0, 1, 2), steps=1000, source_steps=None, target_learns="all", evolving=True)
+DEFAULTS |= dict(n_modules=10, n_active=3, minibatches=25, population_size=4, final_share=0.0)
+LATER = dict(frozen_path="free", head="new", fresh=1.0)  # defaults, from the second task on
+PROTOCOLS = {  # what each does to the defaults
     "from_scratch": dict(evolving=False),
     "zero_shot": dict(evolving=False, head="shared", target_learns="nothing"),
     "frozen_features": dict(evolving=False, target_learns="head"),
@@ -115,17 +117,18 @@ def zero_shot(target, sources, **settings):
     return _learn_all("zero_shot", target, sources, settings)
 
 
-def joint(target, sources, *, seeds=(0, 1, 2), steps=1000, source_steps=None, **settings):
+def joint(target, sources, **settings):
     """Return the outcome of one path trained on the target and all sources together.
 
     One head has the emotions of all, of which the target's compete when it is tested. Each corpus
     is scaled by itself, each of its emotions drawn equally often, for the budget of all tasks."""
-    _assert_learnable(target, sources, seeds)
-    whole, budget = pooled([target, *sources]), steps + len(sources) * (source_steps or steps)
-    settings |= dict(seeds=seeds, steps=budget)
+    settings = _settings("joint", settings)
+    _assert_learnable(target, sources, settings["seeds"])
+    settings["steps"] += len(sources) * settings["source_steps"]
+    whole = pooled([target, *sources])
     posteriors = _learn_all("joint", whole, (), settings).posteriors
     posteriors = posteriors[:, : len(target.emotion), np.isin(whole.emotions, target.emotions)]
-    return _outcome("joint", target, sources, posteriors, seeds)
+    return _outcome("joint", target, sources, posteriors, settings["seeds"])
 
 
 def fine_tune(target, sources, **settings):
@@ -196,7 +199,7 @@ def baseline(target, sources=(), *, model, protocol):
     return _outcome(protocol, target, sources, posteriors, (0,))
 
 
-def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, **settings):
+def sequence(target, sources, *, protocol, kept=0, **settings):
     """Return the outcome of learning the sources and then the target, each tested all along.
 
     In each fold its test speakers, of all tasks, are held out throughout. The `target` of a result
@@ -218,57 +221,46 @@ def sequence(target, sources, *, protocol, kept=0, seeds=(0, 1, 2), steps=1000, 
     section 2; Fernando et al. 2017.
     """
     check({"protocol": IN_SEQUENCE}, protocol=protocol)
-    order, names = [*sources, target], [task.name for task in (*sources, target)]
+    settings = _settings(protocol, settings)
+    order, seeds = [*sources, target], settings["seeds"]
+    names, n_folds = [task.name for task in order], [len(task.folds) for task in order]
     for task in order:
         _assert_learnable(task, order, seeds)
-        if len(task.folds) != len(target.folds):
-            raise ValueError(f"{names} have {[len(task.folds) for task in order]} folds each")
-    numbers = range(len(target.folds))
-    streams = [_stream(seed, "sequence", str(number)) for seed in seeds for number in numbers]
-    settings = _as_protocol(protocol, settings) | {"n_tasks": len(order)}
-    settings["steps"] = steps * len(order) if protocol == "joint" else steps
-    learner, rows = _Learner(target, streams, **settings), []
-    if protocol in ("joint", "rehearsal"):
-        kept = kept if protocol == "rehearsal" else None
-        stages = _with_one_head(learner, order, len(seeds), kept)
-    else:
-        stages = _with_own_heads(learner, order, len(seeds))
-    for n_learned, task, parts in stages:
+    if len(set(n_folds)) > 1:
+        raise ValueError(f"{names} have {n_folds} folds each")
+    at_once, one_head = protocol == "joint", protocol in ("joint", "rehearsal")
+    settings["steps"] *= len(order) if at_once else 1
+    streams = [_stream(seed, "sequence", str(n)) for seed in seeds for n in range(n_folds[0])]
+    learner = _Learner(target, streams, settings, n_tasks=len(order))
+    first = np.cumsum([0, *(len(task.emotion) for task in order)]) * one_head  # clip of each task
+    train = [[f.train + n for f in task.folds] * len(seeds) for task, n in zip(order, first)]
+    test = [[f.test + n for f in task.folds] * len(seeds) for task, n in zip(order, first)]
+    rows = []
+
+    def score_task(place, n_learned):
+        task, head = order[place], 0 if one_head else place
+        own = np.isin(learner.tasks[head].emotions, task.emotions)
+        parts = [part[:, own] for part in learner.posteriors(head, test[place])]
         key = dict(protocol=protocol, source="+".join(names[:n_learned]))
         rows.append(score(task, _by_clip(task, parts, len(seeds)), seeds, **key))
-    return Outcome(pd.concat(rows, ignore_index=True))
 
-
-def _with_own_heads(learner, order, n_seeds):
-    """Learn tasks in turn; yield how many are learned, a task, and posteriors of its test clips."""
-    tests = [[fold.test for fold in task.folds] * n_seeds for task in order]
-    for place, task in enumerate(order):
-        learner.begin(task, [fold.train for fold in task.folds] * n_seeds)
-        yield place, task, learner.posteriors(place, tests[place])
-        learner.learn(learner.steps)
+    if one_head:
+        whole = pooled(order)
+        learner.begin(whole, [np.concatenate(clips) for clips in zip(*train)])
+    for place in range(len(order) - 1 if at_once else 0, len(order)):
+        if not one_head:
+            learner.begin(order[place], train[place])
+        if not at_once:
+            score_task(place, place)
+        if protocol == "rehearsal":
+            old = [[_some(whole.emotion, clips, kept) for clips in of] for of in train[:place]]
+            clips = [np.concatenate(parts) for parts in zip(train[place], *old)]
+            learner.examples[0].rows = [whole.rows(of_replica) for of_replica in clips]
+        learner.learn(settings["steps"])
         for earlier in range(place + 1):
-            yield place + 1, order[earlier], learner.posteriors(earlier, tests[earlier])
+            score_task(earlier, place + 1)
         learner.freeze()
-
-
-def _with_one_head(learner, order, n_seeds, kept):
-    """Do the same with a head for all, beside clips kept of each emotion, or all at once (None)."""
-    whole, offsets = pooled(order), np.cumsum([0, *(len(task.emotion) for task in order)])
-    trained = [[f.train + n for f in task.folds] * n_seeds for task, n in zip(order, offsets)]
-    tests = [[f.test + n for f in task.folds] * n_seeds for task, n in zip(order, offsets)]
-    of_task = [np.isin(whole.emotions, task.emotions) for task in order]
-    learner.begin(whole, [np.concatenate(clips) for clips in zip(*trained)])
-    for place, task in enumerate(order):
-        if kept is None and task is not order[-1]:
-            continue
-        if kept is not None:
-            yield place, task, [p[:, of_task[place]] for p in learner.posteriors(0, tests[place])]
-            old = [[_some(whole.emotion, clips, kept) for clips in t] for t in trained[:place]]
-            learner.learn_from([np.concatenate(clips) for clips in zip(trained[place], *old)])
-        learner.learn(learner.steps)
-        for earlier in range(place + 1):
-            parts = learner.posteriors(0, tests[earlier])
-            yield place + 1, order[earlier], [p[:, of_task[earlier]] for p in parts]
+    return Outcome(pd.concat(rows, ignore_index=True))
 
 
 def _some(emotion, clips, n):
@@ -277,100 +269,92 @@ def _some(emotion, clips, n):
     return drawn[drawn.groupby(emotion[drawn]).cumcount() < n].to_numpy()
 
 
+def _settings(protocol, given):
+    """Return the settings of a protocol; of what makes it one, only `final_share` may be given."""
+    share = {name: value for name, value in given.items() if name == "final_share"}
+    settings = DEFAULTS | LATER | given | PROTOCOLS[protocol] | share
+    return settings | {"source_steps": settings["source_steps"] or settings["steps"]}
+
+
 class _Learner:
     """A PathNet of stacked replicas that learns one task after the other, shaped for `target`."""
 
-    def __init__(
-        self,
-        target,
-        seeds,
-        *,
-        n_tasks=1,
-        evolving=True,
-        steps=1000,
-        source_steps=None,
-        minibatches=25,
-        population_size=4,
-        final_share=0.0,
-        frozen_path="free",
-        head="new",
-        fresh=1.0,
-        **training,
-    ):
-        source_steps = source_steps or steps
-        check(LIMITS, frozen_path=frozen_path, head=head, final_share=final_share)
-        check(LIMITS, steps=steps, source_steps=source_steps)
-        check(minibatches=minibatches)
-        shape = {name: training.pop(name) for name in SHAPE if name in training}
-        n_active = shape.setdefault("n_active", 3)
+    def __init__(self, target, streams, settings, *, n_tasks):
+        check(LIMITS, **{name: settings[name] for name in LIMITS})
+        self.settings, self.evolving = settings, settings["evolving"]
+        n_active, of_row = settings["n_active"], target.features.shape[1:]
         more = n_active * (n_tasks - 1)
-        shape["n_modules"] = shape.get("n_modules", 10) + more if evolving else n_active
-        of_row = target.features.shape[1:]
-        self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=seeds, **shape)
-        self.evolving, self.training, self.fresh = evolving, training, fresh
-        self.steps, self.source_steps, self.final_share = steps, source_steps, final_share
-        self.tournaments = dict(minibatches=minibatches, population_size=population_size)
-        for budget in (steps, source_steps) if evolving else ():
-            evolved = budget - round(final_share * budget)
-            if evolved % (2 * minibatches) or not evolved:
+        n_modules = settings["n_modules"] + more if self.evolving else n_active
+        shape = {
+            name: settings[name] for name in ("n_layers", "width", "device") if name in settings
+        }
+        shape |= dict(n_modules=n_modules, n_active=n_active)
+        self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=streams, **shape)
+        known = DEFAULTS | LATER | shape
+        self.training = {name: value for name, value in settings.items() if name not in known}
+        self.path = np.tile(np.arange(n_active), (len(streams), self.net.n_layers, 1))
+        self.tasks, self.examples, self.paths = [], [], []  # in the order of the network's heads
+        for steps in (settings["steps"], settings["source_steps"]) if self.evolving else ():
+            generations, final_steps = self.parted(steps)
+            evolved, tournament = steps - final_steps, 2 * settings["minibatches"]
+            if generations * tournament != evolved or not evolved:
                 raise ValueError(
-                    f"steps = {evolved} is not a multiple of 2 * minibatches = {2 * minibatches}, "
+                    f"steps = {evolved} is not a multiple of 2 * minibatches = {tournament}, "
                     "so the budget would differ from that of the other protocols"
                 )
-        self.forced, self.shared_head = frozen_path == "forced", head == "shared"
-        self.path = np.tile(np.arange(n_active), (len(seeds), self.net.n_layers, 1))
-        self.tasks, self.heads, self.examples, self.paths = [], [], [], []
+
+    def parted(self, steps):
+        """Return the budget of evolution, in generations, and that of its best path, in steps."""
+        final_steps = round(self.settings["final_share"] * steps)
+        return (steps - final_steps) // (2 * self.settings["minibatches"]), final_steps
 
     def begin(self, task, clips):
         """Give a task a head, and each replica its clips to learn from."""
         net, head = self.net, f"{task.name} {len(self.tasks)}"  # one name may be there twice
+        earlier = [*net.heads.values()] if self.settings["head"] == "shared" else []
         net.add_head(head, len(task.emotions))
-        for known, earlier in zip(self.tasks, self.heads) if self.shared_head else ():
+        for known, weights in zip(self.tasks, earlier):
             _, mine, theirs = np.intersect1d(task.emotions, known.emotions, return_indices=True)
-            net.heads[head][:, mine] = net.heads[earlier][:, theirs]
-        rows, labels = [task.rows(of_replica) for of_replica in clips], task.labels()
-        examples = Examples(task.features, labels, rows, group=task.group, device=net.device)
-        new = [(self.tasks, task), (self.heads, head), (self.examples, examples)]
-        for things, thing in [*new, (self.paths, self.path)]:
-            things.append(thing)
-
-    def learn_from(self, clips):
-        """Let each replica learn the latest task from these clips; the scale stays."""
-        self.examples[-1].rows = [self.tasks[-1].rows(of_replica) for of_replica in clips]
+            net.heads[head][:, mine] = weights[:, theirs]
+        rows, options = [task.rows(of_replica) for of_replica in clips], dict(device=net.device)
+        examples = Examples(task.features, task.labels(), rows, group=task.group, **options)
+        self.tasks.append(task)
+        self.examples.append(examples)
+        self.paths.append(self.path)
 
     def learn(self, steps, what="all"):
         """Spend so many steps on the latest task; return the history of its evolution.
 
         What is learned is "all" of the path and the head, the "head", or "nothing".
         """
-        net, head, examples = self.net, self.heads[-1], self.examples[-1]
-        steps, history = 0 if what == "nothing" else steps, None
-        n_fixed = net.n_active if what == "head" else 0
+        net, head, examples = self.net, [*self.net.heads][-1], self.examples[-1]
+        history, n_fixed = None, net.n_active if what == "head" else 0
         if self.evolving:
-            forced = self.path if self.forced and len(self.tasks) > 1 else None
-            final_steps = round(self.final_share * steps)
-            generations = (steps - final_steps) // (2 * self.tournaments["minibatches"])
-            options = self.tournaments | self.training | dict(forced=forced)
+            forced = self.settings["frozen_path"] == "forced" and len(self.tasks) > 1
+            options = {name: self.settings[name] for name in ("minibatches", "population_size")}
+            options |= self.training | dict(forced=self.path if forced else None)
+            generations, steps = self.parted(steps)
             found = evolve(net, head, examples, generations=generations, **options)
-            self.path, history, steps = found.best, found.history, final_steps
+            self.path, history = found.best, found.history
             n_fixed = self.path.shape[2] - net.n_active
-        if steps:
+        if steps and what != "nothing":
             options = dict(steps=steps, n_fixed=n_fixed)
             net.train(head, self.path, examples, **options, **self.training)
         self.paths[-1] = self.path
         return history
 
-    def learn_sources(self, sources, seeds):
+    def learn_sources(self, sources):
         """Learn whole corpora in turn, each frozen after it; of those that begin alike but once.
 
         Kept is the network with its random streams, by all that it depends on, before the freeze;
         who needs the same at the same time waits for it.
         """
-        begun = [files.code_digest("engine", "tasks.py", "transfer.py"), *map(int, seeds)]
-        begun += [self.net.shape, self.net.device, self.evolving, self.source_steps, self.training]
-        begun += [self.final_share, self.tournaments]
+        code, seeds = files.code_digest("engine", "tasks.py", "transfer.py"), self.settings["seeds"]
+        elsewhere = {"seeds", "steps", "target_learns", *LATER}
+        begun = [code, *map(int, seeds), self.net.shape]
+        begun += [{name: self.settings[name] for name in self.settings.keys() - elsewhere}]
         for place, source in enumerate(sources):
-            begun += [self.forced, self.shared_head, self.fresh] if place else []
+            begun += [self.settings[name] for name in LATER] if place else []
             begun = [*begun, _content(source)]
             path = files.cache_folder() / "sources" / f"{joblib.hash(begun)}.npz"
             with files.writing(path):
@@ -379,65 +363,51 @@ class _Learner:
                 kept = files.recall(path)
                 if kept is None:
                     self.begin(source, [np.arange(len(source.emotion))] * len(seeds))
-                    self.learn(self.source_steps)
+                    self.learn(self.settings["source_steps"])
                     learned = pickle.dumps((self.net, self.path))
                     files.keep(path, np.frombuffer(learned, np.uint8))
                 else:
                     self.net, self.path = pickle.loads(kept.tobytes())
                     self.tasks.append(source)
-                    self.heads.append(f"{source.name} {place}")
             self.freeze()
 
     def freeze(self):
         """Freeze the path of the latest task, if paths evolve, and draw the rest anew."""
         if self.evolving:
             self.net.freeze(self.path)
-            self.net.reinitialise(scale=self.fresh)
-
-    def repeat(self, seeds, copies):
-        """Go on with so many copies of each replica, for a task whose replicas are more."""
-        self.net, self.path = self.net.repeat(seeds), self.path.repeat(copies, axis=0)
+            self.net.reinitialise(scale=self.settings["fresh"])
 
     def posteriors(self, place, clips):
         """Return each replica's posteriors (n_clips, K) of its clips of the task at a place."""
-        task, head, path, examples = (
-            things[place] for things in (self.tasks, self.heads, self.paths, self.examples)
-        )
+        task, head = self.tasks[place], [*self.net.heads][place]
         rows = [task.rows(of_replica) for of_replica in clips]
-        parts = self.net.predict(head, path, examples, rows)
+        parts = self.net.predict(head, self.paths[place], self.examples[place], rows)
         return [task.of_clips(part, mine) for part, mine in zip(parts, clips, strict=True)]
-
-
-def _as_protocol(protocol, settings):
-    """Return the settings of a protocol; of what makes it one, only `final_share` may be given."""
-    share = {"final_share": settings["final_share"]} if "final_share" in settings else {}
-    return settings | PROTOCOLS[protocol] | share
 
 
 def _learn_all(protocol, target, sources, settings):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
-    settings = {"seeds": (0, 1, 2), "target_learns": "all"} | _as_protocol(protocol, settings)
-    seeds, target_learns = settings.pop("seeds"), settings.pop("target_learns")
-    folds = target.folds
+    settings = _settings(protocol, settings)
+    seeds, what, folds = settings["seeds"], settings["target_learns"], target.folds
     _assert_learnable(target, sources, seeds)
     known = np.unique([emotion for source in sources for emotion in source.emotions])
     unknown = ~np.isin(target.emotions, known)
-    if settings.get("head") == "shared" and unknown.all():
+    if settings["head"] == "shared" and unknown.all():
         raise NotLearnable(
             f"target {target.name} has the emotions {target.emotions.tolist()}, its sources have "
             f"{known.tolist()}, and none is shared: call the same emotion by the same word"
         )
-    streams, n_tasks = [_stream(seed, "source") for seed in seeds], 1 + len(sources)
-    learner = _Learner(target, streams, n_tasks=n_tasks, **settings)
-    learner.learn_sources(sources, seeds)
+    streams = [_stream(seed, "source") for seed in seeds]
+    learner = _Learner(target, streams, settings, n_tasks=1 + len(sources))
+    learner.learn_sources(sources)
     streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in folds]
-    learner.repeat(streams, len(folds))
+    learner.net, learner.path = learner.net.repeat(streams), learner.path.repeat(len(folds), axis=0)
     frozen = learner.net.frozen.cpu().numpy()
     learner.begin(target, [fold.train for fold in folds] * len(seeds))
-    history = learner.learn(learner.steps, target_learns)
+    history = learner.learn(settings["steps"], what)
     parts = learner.posteriors(-1, [fold.test for fold in folds] * len(seeds))
     posteriors = _by_clip(target, parts, len(seeds))
-    if target_learns == "nothing":
+    if what == "nothing":
         posteriors[:, :, unknown] = 0
     return _outcome(protocol, target, sources, posteriors, seeds)._replace(
         paths=learner.path.reshape(len(seeds), len(folds), *learner.path.shape[1:]),
@@ -496,14 +466,14 @@ def _stream(seed, *names):
 
 def score(task, posteriors, seeds, *, protocol, source=""):
     """Return the result rows of `posteriors` (n_seeds, n, K): of each test speaker, and pooled."""
+    fold = np.repeat([fold.name for fold in task.folds], [len(fold.test) for fold in task.folds])
     tested = np.concatenate([fold.test for fold in task.folds])
-    key = task.key() | dict(protocol=protocol, source=source, seed=np.repeat(seeds, len(tested)))
-    truth = np.tile(task.emotion[tested], len(seeds))
+    clips = np.tile(tested, len(seeds))
     prediction = task.emotions[posteriors[:, tested].argmax(2)].ravel()
-    speaker = np.tile(task.speaker[tested], len(seeds))
-    fold = np.concatenate([[fold.name] * len(fold.test) for fold in task.folds])
+    pair = task.emotion[clips], prediction
+    key = task.key() | dict(protocol=protocol, source=source, seed=np.repeat(seeds, len(tested)))
     rows = [
-        metrics.score_rows(truth, prediction, speaker, fold=np.tile(fold, len(seeds)), **key),
-        metrics.score_rows(truth, prediction, "all", fold="all", **key),
+        metrics.score_rows(*pair, task.speaker[clips], fold=np.tile(fold, len(seeds)), **key),
+        metrics.score_rows(*pair, "all", fold="all", **key),
     ]
     return pd.concat(rows, ignore_index=True)
