@@ -6,8 +6,6 @@ Jobs go to processes of this machine, or to workers of a Dask cluster; the rows 
 import contextlib
 import os
 import pickle
-import socket
-import warnings
 from itertools import permutations
 from typing import NamedTuple
 
@@ -44,6 +42,16 @@ class Job(NamedTuple):
         """The sources, as result rows name them."""
         return "+".join(task.name for task in self.sources)
 
+    @property
+    def tasks(self):
+        """All that it learns."""
+        return self.target, *self.sources
+
+    @property
+    def absent(self):
+        """Names of its corpora that are not here: such a job is not run."""
+        return list(dict.fromkeys(task.name for task in self.tasks if task.absent))
+
 
 def source_lists(target, names, tasks):
     """Return the source lists of a target: each alone, then all that are here, in every order.
@@ -74,99 +82,56 @@ def run(jobs, *, n_jobs=1):
     Outcomes are kept in the cache by protocol, data, settings and the engine's code, so an
     interrupted study goes on where it was. Workers need the same version of this package.
     """
-    jobs = [Job(*job) for job in jobs]
-    paths = _paths(jobs)
-    kept = {path: files.recall(path) for path in paths.values()}
-    missing = {path: jobs[place] for place, path in paths.items() if kept[path] is None}
-    turns = pd.Series([job.source for job in missing.values()], dtype=str)
-    turns = turns.groupby(turns).cumcount()  # one job learns its sources for all that have the same
-    turn = dict(zip(missing, turns))
-    missing = dict(sorted(missing.items(), key=lambda item: turn[item[0]]))
     code, n_threads = files.code_digest(*ROOMS), torch.get_num_threads()
+    # given here, once: arrays that went to a worker may lie there in another way
+    digests = {
+        task: joblib.hash(vars(task)) for task in {task for job in jobs for task in job.tasks}
+    }
+    paths = []
+    for job in jobs:
+        names = [digests[task] for task in job.tasks]
+        digest = joblib.hash([job.protocol.__name__, names, job.settings, code])
+        paths.append(files.cache_folder() / "outcomes" / f"{digest}.npz")
+    kept = {path: files.recall(path) for path in paths}
+    whole = [(path, job) for path, job in zip(paths, jobs) if not job.absent]
+    missing = [*{path: job for path, job in whole if kept[path] is None}.items()]
+    source = pd.Series([job.source for _, job in missing], dtype=str)
+    turns = source.groupby(source).cumcount()  # one job learns its sources for all with the same
     calls = []
-    for path, job in missing.items():
-        what = job.protocol.__name__, job.settings, job.target, *job.sources
+    for place in turns.sort_values(kind="stable").index:
+        path, job = missing[place]
+        what = job.protocol.__name__, job.settings, *job.tasks
         calls.append(joblib.delayed(_run)(code, n_threads, path, *what))
-    with _workers(n_jobs) if missing else contextlib.nullcontext():
+    with _workers(n_jobs) if calls else contextlib.nullcontext():
         results = joblib.Parallel(return_as="generator_unordered")(calls)
-        bar = dict(initial=len(jobs) - len(missing), total=len(jobs), desc="jobs", unit="job")
+        bar = dict(initial=len(jobs) - len(calls), total=len(jobs), desc="jobs", unit="job")
         for path, outcome in tqdm(results, **bar):
             kept[path] = files.keep(path, np.frombuffer(outcome, np.uint8))
-    return [
-        pickle.loads(kept[paths[place]].tobytes()) if place in paths else _not_run(job)
-        for place, job in enumerate(jobs)
-    ]
+    outcomes = []
+    for path, job in zip(paths, jobs):
+        lost = f"{job.target.modality} of {', '.join(job.absent)} not found, see data/README.md"
+        outcome = _not_run(job, lost) if job.absent else pickle.loads(kept[path].tobytes())
+        outcomes.append(outcome)
+    return outcomes
 
 
-def _not_run(job):
-    absent = dict.fromkeys(task.name for task in (job.target, *job.sources) if task.absent)
-    reason = f"{job.target.modality} of {', '.join(absent)} not found, see data/README.md"
-    return transfer.Outcome(_not_run_rows(job, reason))
+def _not_run(job, reason):
+    rows = metrics.not_run_rows(reason, protocol=job.name, source=job.source, **job.target.key())
+    return transfer.Outcome(rows)
 
 
-def _not_run_rows(job, reason):
-    return metrics.not_run_rows(reason, protocol=job.name, source=job.source, **job.target.key())
-
-
-def _paths(jobs):
-    """Return the file of each job's outcome, by its place; none for a job that lacks a corpus.
-
-    A name is a digest of protocol, data, settings and code. It is given once, by whoever asks:
-    arrays that went to another process may lie there in another way, and so have another digest.
-    """
-    digests, paths = {}, {}
-    for place, job in enumerate(jobs):
-        tasks = (job.target, *job.sources)
-        if any(task.absent for task in tasks):
-            continue
-        for task in tasks:
-            if id(task) not in digests:
-                digests[id(task)] = joblib.hash(vars(task))
-        names = [digests[id(task)] for task in tasks]
-        code = files.code_digest(*ROOMS)
-        digest = joblib.hash([job.protocol.__name__, names, job.settings, code])
-        paths[place] = files.cache_folder() / "outcomes" / f"{digest}.npz"
-    return paths
-
-
-@contextlib.contextmanager
 def _workers(n_jobs):
     """Let joblib send its calls to processes, or to the cluster of PATHEMO_DASK."""
     address = os.environ.get("PATHEMO_DASK")
     if not address:
-        with joblib.parallel_config("loky", n_jobs=files.n_processes(n_jobs)):
-            yield
-        return
+        return joblib.parallel_config("loky", n_jobs=files.n_processes(n_jobs))
     try:
-        client = _client(address)
-    except ModuleNotFoundError as missing:
-        raise ImportError(
-            f"PATHEMO_DASK={address} needs the package {missing.name}: "
-            'python -m pip install "pathemo[cluster]", or unset the variable'
-        ) from None
-    except (OSError, ValueError) as error:
+        return joblib.parallel_config("dask", scheduler_host=address)
+    except (ImportError, OSError, ValueError) as problem:
         raise ConnectionError(
-            f"PATHEMO_DASK={address}: no Dask scheduler answers; start one, or unset the "
-            f"variable to compute on this machine ({error})"
-        ) from None
-    with client, joblib.parallel_config("dask", client=client):
-        if not client.scheduler_info()["workers"]:
-            words = f"PATHEMO_DASK={address} has no workers yet: waiting for them"
-            warnings.warn(words, stacklevel=4)
-        yield
-
-
-def _client(address):
-    """Return a client of a scheduler: one greets first, else it would be waited for without end."""
-    from distributed import Client
-    from distributed.comm import parse_address, parse_host_port
-
-    scheme, location = parse_address(address)
-    if scheme == "tcp":
-        with socket.create_connection(parse_host_port(location), timeout=10) as connection:
-            if not connection.recv(1):
-                raise ConnectionError("it hung up")
-    return Client(address, set_as_default=False, timeout=10)
+            f"PATHEMO_DASK={address}: {problem}; start a Dask scheduler there, install "
+            '"pathemo[cluster]" here, or unset the variable to compute on this machine'
+        ) from problem
 
 
 def _run(code, n_threads, path, protocol, settings, target, *sources):
@@ -181,7 +146,7 @@ def _run(code, n_threads, path, protocol, settings, target, *sources):
     try:
         outcome = job.protocol(target, sources, **settings)
     except (FloatingPointError, transfer.NotLearnable) as problem:
-        outcome = transfer.Outcome(_not_run_rows(job, problem))
+        outcome = _not_run(job, problem)
     return path, pickle.dumps(outcome)
 
 
@@ -205,20 +170,22 @@ def choose(jobs, sizes, *, n_jobs=1):
     trials : DataFrame
         Columns target, modality, inputs, candidate (text), development (UAR), chosen (bool).
     """
-    jobs, trials = [Job(*job) for job in jobs], {}
     settings = {_kind(job.target)[1:]: job.settings for job in reversed(jobs)}
-    tasks = [task for job in jobs for task in (job.target, *job.sources)]
-    corpora = {_kind(t): t for t in tasks if t.folds and not t.group.any()}  # no pools
-    for key, task in corpora.items() if len(sizes) > 1 else ():
-        own = settings[key[1:]]
+    tasks = [task for job in jobs for task in job.tasks]
+    corpora = {_kind(task): task for task in tasks if task.folds and not task.group.any()}
+    trials = []  # a pool, of several groups, has none: it may have clips of a target
+    for kind, task in corpora.items():
+        own = settings[kind[1:]]
+        seeds = own["seeds"][:CHOICE_SEEDS]
         for number, size in enumerate(sizes):
-            options = own | size | {"seeds": own["seeds"][:CHOICE_SEEDS]}
-            trials[*key, number] = Job(transfer.from_scratch, task, (), options)
-    texts = [", ".join(f"{k}={v}" for k, v in size.items()) for size in sizes]
-    targets = dict.fromkeys(_kind(job.target) for job in jobs)
-    chosen, table = _by_others(trials, list(targets), texts, n_jobs)
-    of_job = [sizes[chosen.get(_kind(job.target), 0)] for job in jobs]
-    return [j._replace(settings=j.settings | size) for j, size in zip(jobs, of_job)], table
+            options = own | size | {"seeds": seeds}
+            trials.append((number, Job(transfer.from_scratch, task, (), options)))
+    texts = [", ".join(f"{name}={value}" for name, value in size.items()) for size in sizes]
+    by = ["target", "modality", "inputs"]
+    chosen, table = _by_others([job.target for job in jobs], trials, texts, by, n_jobs)
+    sizes = [sizes[chosen.get(_kind(job.target), 0)] for job in jobs]
+    jobs = [job._replace(settings=job.settings | size) for job, size in zip(jobs, sizes)]
+    return jobs, table
 
 
 def choose_layers(candidates, model, *, n_jobs=1):
@@ -242,46 +209,45 @@ def choose_layers(candidates, model, *, n_jobs=1):
         By the target's (name, inputs) the tasks of all corpora.
     trials : DataFrame
     """
-    trials, sets = {}, list(candidates.values())
+    trials, sets = [], list(candidates.values())
     options = dict(protocol=type(model).__name__, model=model)
-    for number, tasks in enumerate(sets if len(sets) > 1 else ()):
+    for number, tasks in enumerate(sets):
         for task in tasks.values():
             if not task.absent and task.statement is not None:
                 task, _ = transfer.with_sentences_parted(task, n_groups=2)
             if task.folds:
-                trials[*_kind(task), number] = Job(transfer.baseline, task, (), options)
-    targets = {key: _kind(task) for key, task in sets[0].items()}
-    texts = [str(list(layers)) for layers in candidates]
+                trials.append((number, Job(transfer.baseline, task, (), options)))
+    targets, texts = sets[0], [str(list(layers)) for layers in candidates]
     by = ["target", "modality"]
-    chosen, table = _by_others(trials, list(targets.values()), texts, n_jobs, by=by)
-    return {key: sets[chosen.get(kind[:2], 0)] for key, kind in targets.items()}, table
+    chosen, table = _by_others(targets.values(), trials, texts, by, n_jobs)
+    return {key: sets[chosen.get(_kind(task)[:2], 0)] for key, task in targets.items()}, table
 
 
 def _kind(task):
     return task.name, task.modality, task.inputs
 
 
-def _by_others(trials, targets, candidates, n_jobs, by=("target", "modality", "inputs")):
+def _by_others(targets, trials, candidates, by, n_jobs):
     """Return the number of the best candidate for each of `by`, and a row a target and candidate.
 
-    `trials` are jobs by (name, modality, inputs, number), `targets` (name, modality, inputs)."""
-    key, by = ["target", "modality", "inputs", "number"], list(by)
-    asked = pd.DataFrame(targets, columns=key[:3])
-    trials = {
-        place: job
-        for place, job in trials.items()
-        if any(name != place[0] and (*kind,) == place[1:3] for name, *kind in targets)
-    }
-    uar = [_mean_uar(outcome.rows) for outcome in run(list(trials.values()), n_jobs=n_jobs)]
-    scores = pd.DataFrame([*trials], columns=key).assign(development=np.array(uar, float))
-    others = scores.merge(asked, on=key[1:3], suffixes=("_other", ""))
+    `trials` are pairs (number of the candidate, job)."""
+    trials = trials if len(candidates) > 1 else []
+    key, number = ["target", "modality", "inputs", "number"], [number for number, _ in trials]
+    tried = pd.DataFrame([_kind(job.target) for _, job in trials], columns=key[:3])
+    asked = pd.DataFrame(map(_kind, targets), columns=key[:3]).drop_duplicates()
+    tried = tried.assign(number=np.array(number, int), trial=range(len(trials)))
+    others = tried.merge(asked, on=key[1:3], suffixes=("_other", ""))
     others = others[others["target"].ne(others["target_other"])]
+    wanted = others["trial"].unique()
+    outcomes = run([trials[trial][1] for trial in wanted], n_jobs=n_jobs)
+    uar = dict(zip(wanted, (_mean_uar(outcome.rows) for outcome in outcomes)))
+    others = others.assign(development=others["trial"].map(uar).astype(float))
     table = others.groupby(key, sort=False, as_index=False)["development"].mean()
-    means = table.groupby([*by, "number"], sort=False, as_index=False)["development"].mean()
-    best = means.loc[means.groupby(by, sort=False)["development"].idxmax(), [*by, "number"]]
-    table["chosen"] = pd.MultiIndex.from_frame(table[[*by, "number"]]).isin([*best.to_numpy()])
+    means = table.groupby([*by, "number"], sort=False)["development"].mean()
+    best = [*means.groupby(by, sort=False).idxmax()]
+    table["chosen"] = pd.MultiIndex.from_frame(table[[*by, "number"]]).isin(best)
     table["candidate"] = [candidates[number] for number in table.pop("number")]
-    return {tuple(kind): number for *kind, number in best.to_numpy()}, table
+    return {tuple(kind): number for *kind, number in best}, table
 
 
 def _mean_uar(rows):

@@ -2,27 +2,24 @@
 
 Every protocol takes `(target, sources, seeds=..., steps=..., ...)`, uses the same folds, features,
 active size and budget of gradient steps on each task, and returns an `Outcome` whose `rows` are
-result rows. Each seed and fold is one replica of a stacked PathNet. Source tasks are learned once a
-seed, from the whole source corpus; the target is learned once a fold, from the fold's training
-speakers alone. What was learned of sources is kept in the cache, for all targets and protocols that
-begin alike.
+result rows. Each seed and fold is one replica of a stacked PathNet. Sources are learned once a
+seed, from the whole corpus; the target once a fold, from the fold's training speakers alone. What
+was learned of sources is kept in the cache, for all targets and protocols that begin alike.
 
 `joint` learns all at once, `sequence` tests each task's test speakers after every task.
 
-Settings of all protocols, as keyword arguments:
+Settings of all protocols, as keyword arguments, whose defaults are `DEFAULTS`:
 
 seeds : sequence of int
-steps : int
-    Budget: gradient steps on each task, 1000 when not given.
-source_steps : int
-    Those on each source, `steps` when not given.
-n_layers, n_modules, n_active, width : int
-    Of `PathNet`, to which each task that was learned before adds `n_active` modules a layer, so
-    that as many as ever are free. A protocol that does not evolve has one path of `n_active`.
+steps, source_steps : int
+    Budget: gradient steps on each task, and on each source where those differ.
+n_layers, n_modules, n_active, width, device
+    Of `PathNet`, to which each earlier task adds `n_active` modules a layer, so that as many as
+    ever are free. A protocol that does not evolve has one path of `n_active`.
 population_size, minibatches : int
-    Of `evolve`; minibatches are 25 when not given.
+    Of `evolve`.
 final_share : float
-    Share of the budget that trains the best path on after its evolution, 0 when not given. Ours.
+    Share of the budget that trains the best path on after its evolution. Ours.
 frozen_path : {"free", "forced"}
     What the next task makes of the paths that its sources froze. "free", the paper's, leaves it to
     evolution; "forced" keeps the latest active beside the N modules that evolve.
@@ -32,7 +29,6 @@ head : {"new", "shared"}
 fresh : float
     What modules that are drawn anew after a source are multiplied by. With "forced" and "shared"
     and a small one, the target starts as what the sources taught.
-device : str
 others
     Passed to `PathNet.train`.
 
@@ -41,6 +37,7 @@ Source: Nguyen et al. 2020 (arXiv 2006.13211) for the comparison; Fernando et al
 # ruff: noqa: F401, F402, F811
 
 import pickle
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import filelock
@@ -63,11 +60,12 @@ from .tasks import (
     with_sentences_parted,
 )
 
+SHAPE = ("n_layers", "n_modules", "n_active", "width", "device")
 LIMITS = dict.fromkeys(("steps", "source_steps", "minibatches"), COUNT) | {"final_share": SHARE}
 LIMITS |= {"frozen_path": ("free", "forced"), "head": ("new", "shared")}
-DEFAULTS = dict(seeds=(0, 1, 2), steps=1000, source_steps=None, target_learns="all", evolving=True)
-DEFAULTS |= dict(n_modules=10, n_active=3, minibatches=25, population_size=4, final_share=0.0)
-LATER = dict(frozen_path="free", head="new", fresh=1.0)  # defaults, from the second task on
+DEFAULTS = dict(seeds=(0, 1, 2), steps=1000, source_steps=None, final_share=0.0, evolving=True)
+DEFAULTS |= dict(n_layers=3, n_modules=10, n_active=3, width=20, minibatches=25, population_size=4)
+DEFAULTS |= dict(frozen_path="free", head="new", fresh=1.0, target_learns="all", device="cpu")
 PROTOCOLS = {  # what each does to the defaults
     "from_scratch": dict(evolving=False),
     "zero_shot": dict(evolving=False, head="shared", target_learns="nothing"),
@@ -111,9 +109,8 @@ def from_scratch(target, sources=(), **settings):
 def zero_shot(target, sources, **settings):
     """Return the outcome of one path trained on the sources alone.
 
-    The target trains nothing, its training clips give the scale of the features. An emotion that
-    no source has is never recognised.
-    """
+    The target's training clips only give the scale of its features; an emotion that no source has
+    is never recognised."""
     return _learn_all("zero_shot", target, sources, settings)
 
 
@@ -147,11 +144,9 @@ def frozen_features(target, sources, **settings):
 
 
 def pathnet(target, sources=(), **settings):
-    """Return the outcome of PathNet: a path evolves on each source and is frozen, then one on the
-    target.
+    """Return the outcome of PathNet: paths evolve on each source, to be frozen, and on the target.
 
-    Without sources the path evolves on the target alone: protocol "pathnet_scratch".
-    """
+    Without sources the path evolves on the target alone: protocol "pathnet_scratch"."""
     return _learn_all("pathnet" if sources else "pathnet_scratch", target, sources, settings)
 
 
@@ -169,13 +164,11 @@ def pathnet_shared(target, sources, **settings):
 
 
 def baseline(target, sources=(), *, model, protocol):
-    """Return the outcome of a scikit-learn classifier on the target's folds; a row's posteriors are
-    0 or 1.
+    """Return the outcome of a scikit-learn classifier on the target's folds; posteriors are 0 or 1.
 
-    `model` is cloned for each fold; `protocol` is the name that its result rows carry. With sources
-    it learns all their clips as well, as in `joint`; then it is a pipeline with posteriors, whose
-    last step takes `sample_weight`.
-    """
+    `protocol` is the name that its result rows carry. With sources it learns all their clips as
+    well, as in `joint`; then it is a pipeline with posteriors, whose last step takes
+    `sample_weight`."""
     _assert_learnable(target, sources, (0,))
     whole = pooled([target, *sources]) if sources else target
     features, labels = whole.features.reshape(len(whole.features), -1), whole.labels()
@@ -190,8 +183,9 @@ def baseline(target, sources=(), *, model, protocol):
             x, weights = examples.table.numpy(), f"{model.steps[-1][0]}__sample_weight"
             alike = {weights: compute_sample_weight("balanced", examples.strata[train])}
             fitted = clone(model).fit(x[train], labels[train], **alike)
-            known = np.flatnonzero(np.isin(fitted.classes_, mine))  # training may lack an emotion
-            predicted = fitted.classes_[known][fitted.predict_proba(x[test])[:, known].argmax(1)]
+            own = np.isin(fitted.classes_, mine)  # training may lack an emotion
+            of_own = np.where(own, fitted.predict_proba(x[test]), -1)
+            predicted = fitted.classes_[of_own.argmax(1)]
         else:
             predicted = clone(model).fit(features[train], labels[train]).predict(features[test])
         certain = (predicted[:, None] == mine).astype(float)
@@ -230,19 +224,20 @@ def sequence(target, sources, *, protocol, kept=0, **settings):
         raise ValueError(f"{names} have {n_folds} folds each")
     at_once, one_head = protocol == "joint", protocol in ("joint", "rehearsal")
     settings["steps"] *= len(order) if at_once else 1
-    streams = [_stream(seed, "sequence", str(n)) for seed in seeds for n in range(n_folds[0])]
-    learner = _Learner(target, streams, settings, n_tasks=len(order))
-    first = np.cumsum([0, *(len(task.emotion) for task in order)]) * one_head  # clip of each task
-    train = [[f.train + n for f in task.folds] * len(seeds) for task, n in zip(order, first)]
-    test = [[f.test + n for f in task.folds] * len(seeds) for task, n in zip(order, first)]
-    rows = []
+    streams = [_stream(seed, f"sequence/{n}") for seed in seeds for n in range(n_folds[0])]
+    learner, rows = _Learner(target, streams, settings, n_tasks=len(order)), []
+    sizes = [len(task.emotion) for task in order]
+    first = np.cumsum([0, *sizes]) if one_head else [0] * len(order)  # clip of each task
+    train = [[fold.train + n for fold in task.folds] for task, n in zip(order, first)]
+    test = [[fold.test + n for fold in task.folds] for task, n in zip(order, first)]
 
     def score_task(place, n_learned):
         task, head = order[place], 0 if one_head else place
-        own = np.isin(learner.tasks[head].emotions, task.emotions)
-        parts = [part[:, own] for part in learner.posteriors(head, test[place])]
+        emotions = np.isin(learner.tasks[head].emotions, task.emotions)
+        posteriors = learner.posteriors(head, test[place])[:, :, emotions]
+        mine = posteriors[:, first[place] : first[place] + sizes[place]]
         key = dict(protocol=protocol, source="+".join(names[:n_learned]))
-        rows.append(score(task, _by_clip(task, parts, len(seeds)), seeds, **key))
+        rows.append(score(task, mine, seeds, **key))
 
     if one_head:
         whole = pooled(order)
@@ -255,8 +250,8 @@ def sequence(target, sources, *, protocol, kept=0, **settings):
         if protocol == "rehearsal":
             old = [[_some(whole.emotion, clips, kept) for clips in of] for of in train[:place]]
             clips = [np.concatenate(parts) for parts in zip(train[place], *old)]
-            learner.examples[0].rows = [whole.rows(of_replica) for of_replica in clips]
-        learner.learn(settings["steps"])
+            learner.examples[0].rows = learner.rows(whole, clips)  # the scale stays
+        learner.learn(learner.steps)
         for earlier in range(place + 1):
             score_task(earlier, place + 1)
         learner.freeze()
@@ -272,55 +267,52 @@ def _some(emotion, clips, n):
 def _settings(protocol, given):
     """Return the settings of a protocol; of what makes it one, only `final_share` may be given."""
     share = {name: value for name, value in given.items() if name == "final_share"}
-    settings = DEFAULTS | LATER | given | PROTOCOLS[protocol] | share
+    settings = DEFAULTS | given | PROTOCOLS[protocol] | share
     return settings | {"source_steps": settings["source_steps"] or settings["steps"]}
 
 
-class _Learner:
-    """A PathNet of stacked replicas that learns one task after the other, shaped for `target`."""
+class _Learner(SimpleNamespace):
+    """A PathNet of stacked replicas that learns one task after the other, shaped for `target`.
+
+    Settings of its protocol are attributes, those of `PathNet.train` the dict `training`.
+    """
 
     def __init__(self, target, streams, settings, *, n_tasks):
         check(LIMITS, **{name: settings[name] for name in LIMITS})
-        self.settings, self.evolving = settings, settings["evolving"]
-        n_active, of_row = settings["n_active"], target.features.shape[1:]
-        more = n_active * (n_tasks - 1)
-        n_modules = settings["n_modules"] + more if self.evolving else n_active
-        shape = {
-            name: settings[name] for name in ("n_layers", "width", "device") if name in settings
-        }
-        shape |= dict(n_modules=n_modules, n_active=n_active)
-        self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=streams, **shape)
-        known = DEFAULTS | LATER | shape
-        self.training = {name: value for name, value in settings.items() if name not in known}
-        self.path = np.tile(np.arange(n_active), (len(streams), self.net.n_layers, 1))
-        self.tasks, self.examples, self.paths = [], [], []  # in the order of the network's heads
-        for steps in (settings["steps"], settings["source_steps"]) if self.evolving else ():
-            generations, final_steps = self.parted(steps)
-            evolved, tournament = steps - final_steps, 2 * settings["minibatches"]
-            if generations * tournament != evolved or not evolved:
+        super().__init__(**{name: settings[name] for name in DEFAULTS})
+        self.training = {name: settings[name] for name in settings.keys() - DEFAULTS.keys()}
+        for steps in (self.steps, self.source_steps) if self.evolving else ():
+            evolved, tournament = steps - round(self.final_share * steps), 2 * self.minibatches
+            if evolved % tournament:
                 raise ValueError(
                     f"steps = {evolved} is not a multiple of 2 * minibatches = {tournament}, "
                     "so the budget would differ from that of the other protocols"
                 )
-
-    def parted(self, steps):
-        """Return the budget of evolution, in generations, and that of its best path, in steps."""
-        final_steps = round(self.settings["final_share"] * steps)
-        return (steps - final_steps) // (2 * self.settings["minibatches"]), final_steps
+        shape = {name: settings[name] for name in SHAPE}
+        more = self.n_active * (n_tasks - 1)
+        shape["n_modules"] = self.n_modules + more if self.evolving else self.n_active
+        of_row = target.features.shape[1:]
+        self.net = PathNet(of_row if len(of_row) > 1 else of_row[0], seeds=streams, **shape)
+        self.path = np.tile(np.arange(self.n_active), (len(streams), self.n_layers, 1))
+        self.tasks, self.examples, self.paths = [], [], []  # in the order of the network's heads
 
     def begin(self, task, clips):
-        """Give a task a head, and each replica its clips to learn from."""
+        """Give a task a head, and replicas the clips of each fold to learn from."""
         net, head = self.net, f"{task.name} {len(self.tasks)}"  # one name may be there twice
-        earlier = [*net.heads.values()] if self.settings["head"] == "shared" else []
+        earlier = [*net.heads.values()] if self.head == "shared" else []
         net.add_head(head, len(task.emotions))
         for known, weights in zip(self.tasks, earlier):
             _, mine, theirs = np.intersect1d(task.emotions, known.emotions, return_indices=True)
             net.heads[head][:, mine] = weights[:, theirs]
-        rows, options = [task.rows(of_replica) for of_replica in clips], dict(device=net.device)
-        examples = Examples(task.features, task.labels(), rows, group=task.group, **options)
         self.tasks.append(task)
+        rows, group = self.rows(task, clips), task.group
+        examples = Examples(task.features, task.labels(), rows, group=group, device=net.device)
         self.examples.append(examples)
         self.paths.append(self.path)
+
+    def rows(self, task, clips):
+        """Return the rows of each replica, seed by seed, of the clips of each fold."""
+        return [task.rows(of_fold) for of_fold in clips] * (self.net.n_replicas // len(clips))
 
     def learn(self, steps, what="all"):
         """Spend so many steps on the latest task; return the history of its evolution.
@@ -330,16 +322,16 @@ class _Learner:
         net, head, examples = self.net, [*self.net.heads][-1], self.examples[-1]
         history, n_fixed = None, net.n_active if what == "head" else 0
         if self.evolving:
-            forced = self.settings["frozen_path"] == "forced" and len(self.tasks) > 1
-            options = {name: self.settings[name] for name in ("minibatches", "population_size")}
-            options |= self.training | dict(forced=self.path if forced else None)
-            generations, steps = self.parted(steps)
-            found = evolve(net, head, examples, generations=generations, **options)
-            self.path, history = found.best, found.history
+            forced = self.path if self.frozen_path == "forced" and len(self.tasks) > 1 else None
+            final_steps = round(self.final_share * steps)
+            generations = (steps - final_steps) // (2 * self.minibatches)
+            options = dict(minibatches=self.minibatches, population_size=self.population_size)
+            options |= dict(generations=generations, forced=forced)
+            found = evolve(net, head, examples, **options, **self.training)
+            self.path, history, steps = found.best, found.history, final_steps
             n_fixed = self.path.shape[2] - net.n_active
         if steps and what != "nothing":
-            options = dict(steps=steps, n_fixed=n_fixed)
-            net.train(head, self.path, examples, **options, **self.training)
+            net.train(head, self.path, examples, steps=steps, n_fixed=n_fixed, **self.training)
         self.paths[-1] = self.path
         return history
 
@@ -349,21 +341,21 @@ class _Learner:
         Kept is the network with its random streams, by all that it depends on, before the freeze;
         who needs the same at the same time waits for it.
         """
-        code, seeds = files.code_digest("engine", "tasks.py", "transfer.py"), self.settings["seeds"]
-        elsewhere = {"seeds", "steps", "target_learns", *LATER}
-        begun = [code, *map(int, seeds), self.net.shape]
-        begun += [{name: self.settings[name] for name in self.settings.keys() - elsewhere}]
+        code = files.code_digest("engine", "tasks.py", "transfer.py")
+        begun = [code, *map(int, self.seeds), self.net.shape, self.device, self.training]
+        begun += [self.evolving, self.source_steps, self.final_share]
+        begun += [self.minibatches, self.population_size]
         for place, source in enumerate(sources):
-            begun += [self.settings[name] for name in LATER] if place else []
-            begun = [*begun, _content(source)]
+            begun += [self.frozen_path, self.head, self.fresh] if place else []
+            begun.append(_content(source))
             path = files.cache_folder() / "sources" / f"{joblib.hash(begun)}.npz"
             with files.writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{path}.lock"):
                 kept = files.recall(path)
                 if kept is None:
-                    self.begin(source, [np.arange(len(source.emotion))] * len(seeds))
-                    self.learn(self.settings["source_steps"])
+                    self.begin(source, [np.arange(len(source.emotion))])
+                    self.learn(self.source_steps)
                     learned = pickle.dumps((self.net, self.path))
                     files.keep(path, np.frombuffer(learned, np.uint8))
                 else:
@@ -375,20 +367,26 @@ class _Learner:
         """Freeze the path of the latest task, if paths evolve, and draw the rest anew."""
         if self.evolving:
             self.net.freeze(self.path)
-            self.net.reinitialise(scale=self.settings["fresh"])
+            self.net.reinitialise(scale=self.fresh)
 
     def posteriors(self, place, clips):
-        """Return each replica's posteriors (n_clips, K) of its clips of the task at a place."""
+        """Return posteriors (n_seeds, n, K) of the task at a place: those of the clips that each
+        fold tests."""
         task, head = self.tasks[place], [*self.net.heads][place]
-        rows = [task.rows(of_replica) for of_replica in clips]
+        rows = self.rows(task, clips)
         parts = self.net.predict(head, self.paths[place], self.examples[place], rows)
-        return [task.of_clips(part, mine) for part, mine in zip(parts, clips, strict=True)]
+        size = len(self.seeds), len(task.emotion), len(task.emotions)
+        posteriors = np.full(size, np.nan)
+        for replica, part in enumerate(parts):
+            seed, fold = divmod(replica, len(clips))
+            posteriors[seed, clips[fold]] = task.of_clips(part, clips[fold])
+        return posteriors
 
 
 def _learn_all(protocol, target, sources, settings):
     """Return the outcome of learning the sources and then the target, in one stack a stage."""
     settings = _settings(protocol, settings)
-    seeds, what, folds = settings["seeds"], settings["target_learns"], target.folds
+    seeds, folds = settings["seeds"], target.folds
     _assert_learnable(target, sources, seeds)
     known = np.unique([emotion for source in sources for emotion in source.emotions])
     unknown = ~np.isin(target.emotions, known)
@@ -400,26 +398,24 @@ def _learn_all(protocol, target, sources, settings):
     streams = [_stream(seed, "source") for seed in seeds]
     learner = _Learner(target, streams, settings, n_tasks=1 + len(sources))
     learner.learn_sources(sources)
-    streams = [_stream(seed, "target", fold.name) for seed in seeds for fold in folds]
+    streams = [_stream(seed, f"target/{fold.name}") for seed in seeds for fold in folds]
     learner.net, learner.path = learner.net.repeat(streams), learner.path.repeat(len(folds), axis=0)
     frozen = learner.net.frozen.cpu().numpy()
-    learner.begin(target, [fold.train for fold in folds] * len(seeds))
-    history = learner.learn(settings["steps"], what)
-    parts = learner.posteriors(-1, [fold.test for fold in folds] * len(seeds))
-    posteriors = _by_clip(target, parts, len(seeds))
-    if what == "nothing":
+    learner.begin(target, [fold.train for fold in folds])
+    history = learner.learn(learner.steps, learner.target_learns)
+    posteriors = learner.posteriors(-1, [fold.test for fold in folds])
+    if learner.target_learns == "nothing":
         posteriors[:, :, unknown] = 0
-    return _outcome(protocol, target, sources, posteriors, seeds)._replace(
-        paths=learner.path.reshape(len(seeds), len(folds), *learner.path.shape[1:]),
-        frozen=frozen.reshape(len(seeds), len(folds), *frozen.shape[1:]),
-        history=history,
-    )
+    shape = len(seeds), len(folds), learner.net.n_layers, -1
+    found = dict(paths=learner.path.reshape(shape), frozen=frozen.reshape(shape), history=history)
+    return _outcome(protocol, target, sources, posteriors, seeds, **found)
 
 
-def _outcome(protocol, target, sources, posteriors, seeds):
-    """Return the outcome of posteriors (n_seeds, n, K), without paths."""
+def _outcome(protocol, target, sources, posteriors, seeds, **found):
+    """Return the outcome of posteriors (n_seeds, n, K), and of what else was found."""
     source = "+".join(source.name for source in sources)
-    return Outcome(score(target, posteriors, seeds, protocol=protocol, source=source), posteriors)
+    rows = score(target, posteriors, seeds, protocol=protocol, source=source)
+    return Outcome(rows, posteriors, **found)
 
 
 def _content(source):
@@ -428,27 +424,17 @@ def _content(source):
     return joblib.hash([features, source.labels(), source.emotions, source.group], coerce_mmap=True)
 
 
-def _by_clip(task, parts, n_seeds):
-    """Return posteriors (n_seeds, n, K) of each clip as a test clip, from those of replicas."""
-    posteriors = np.full((n_seeds, len(task.emotion), len(task.emotions)), np.nan)
-    for replica, part in enumerate(parts):
-        seed, fold = divmod(replica, len(task.folds))
-        posteriors[seed, task.folds[fold].test] = part
-    return posteriors
-
-
 def _assert_learnable(target, sources, seeds):
     """Raise a ValueError that says why the target cannot be learned and tested, if it cannot."""
+    problem, empty = "", [fold.name for fold in target.folds if not len(fold.train)]
     if not target.folds:
-        raise NotLearnable(
-            f"target {target.name} has no folds: it must be tested on speakers not trained on"
-        )
-    if len(target.emotions) < 2:
-        emotions = target.emotions.tolist()
-        raise NotLearnable(f"target {target.name} has one emotion alone: {emotions}")
-    empty = [fold.name for fold in target.folds if not len(fold.train)]
-    if empty:
-        raise NotLearnable(f"target {target.name} has nothing to learn from in folds {empty}")
+        problem = "no folds: it must be tested on speakers not trained on"
+    elif len(target.emotions) < 2:
+        problem = f"one emotion alone: {target.emotions.tolist()}"
+    elif empty:
+        problem = f"nothing to learn from in folds {empty}"
+    if problem:
+        raise NotLearnable(f"target {target.name} has {problem}")
     if len(seeds) == 0:
         raise ValueError(f"seeds = {seeds!r}: give at least one")
     for source in sources:
@@ -459,9 +445,9 @@ def _assert_learnable(target, sources, seeds):
             )
 
 
-def _stream(seed, *names):
+def _stream(seed, purpose):
     """Return the random stream of one replica, of its seed and of what it is for."""
-    return np.random.SeedSequence([seed, *("/".join(names)).encode()])
+    return np.random.SeedSequence([seed, *purpose.encode()])
 
 
 def score(task, posteriors, seeds, *, protocol, source=""):
