@@ -7,12 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pooch
-from sklearn.model_selection import (
-    LeaveOneGroupOut,
-    PredefinedSplit,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-)
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 # Test actors, Luna-Jimenez et al., Sensors 21(22):7665, 2021
@@ -40,8 +35,7 @@ def leave_one_speaker_out(index):
     >>> [(fold.name, fold.test.tolist()) for fold in leave_one_speaker_out(index)]
     [('a', [0, 2]), ('b', [1])]
     """
-    speaker = _known(index["speaker"])
-    return _folds(index, speaker, LeaveOneGroupOut().split(speaker, groups=speaker))
+    return _folds(index, _known(index["speaker"]))
 
 
 def speaker_folds(index, n_folds, seed):
@@ -70,11 +64,9 @@ def published_folds(index):
 
     Source: Luna-Jimenez et al., "Multimodal Emotion Recognition on RAVDESS Dataset Using Transfer
     Learning", 2021."""
-    strangers = set(_known(index["speaker"]).tolist()).difference(*RAVDESS_FOLDS)
+    strangers = sorted(set(_known(index["speaker"]).tolist()).difference(*RAVDESS_FOLDS))
     if strangers:
-        raise ValueError(
-            f"speakers {sorted(strangers)} are not in RAVDESS, whose actors are '01' to '24'"
-        )
+        raise ValueError(f"speakers {strangers} are not in RAVDESS, whose actors are '01' to '24'")
     return _dealt(index, RAVDESS_FOLDS)
 
 
@@ -195,34 +187,29 @@ def assert_speaker_disjoint(folds, index):
 
 def _dealt(index, test_speakers):
     """Return the folds "1", "2", ... that test these speakers."""
-    speaker, number = _known(index["speaker"]), {}
-    for fold, speakers in enumerate(test_speakers, start=1):
-        number |= dict.fromkeys(speakers, fold)
-    names = np.array([number[name] for name in speaker], int)
-    return _folds(index, names.astype(str), PredefinedSplit(names).split())
+    fold = {name: fold for fold, names in enumerate(test_speakers, start=1) for name in names}
+    return _folds(index, np.array([fold[name] for name in _known(index["speaker"])], int))
 
 
-def _folds(index, names, sides):
-    """Return folds of pairs (train, test), each named by the name (n,) of its first test row."""
-    folds = [Fold(str(names[test[0]]), train, test) for train, test in sides]
-    if len(folds) < 2:
-        raise ValueError(
-            f"speakers {np.unique(index['speaker']).tolist()} fill {len(folds)} test side, "
-            "and a split needs two: load more speakers"
-        )
+def _folds(index, test_fold):
+    """Return the folds that test each row (n,) in one of them, by which it is named."""
+    if len(np.unique(test_fold)) < 2:
+        speakers = np.unique(index["speaker"]).tolist()
+        raise ValueError(f"speakers {speakers} fill one test side, a split needs two: load more")
+    sides = LeaveOneGroupOut().split(test_fold, groups=test_fold)
+    folds = [Fold(str(test_fold[test[0]]), train, test) for train, test in sides]
     assert_speaker_disjoint(folds, index)
     return folds
 
 
 def _known(speaker):
-    speaker = pd.Series(np.asarray(speaker, dtype=object))
-    missing = np.flatnonzero(speaker.isna())
+    missing = np.flatnonzero(pd.isna(speaker))
     if len(missing):
         raise ValueError(
             f"speaker is missing in {len(missing)} rows (the first is row {missing[0]}), so no "
             "split can keep that person on one side: fill the column or drop the rows"
         )
-    return speaker.to_numpy(dtype=str)
+    return np.asarray(speaker, dtype=str)
 
 
 def _recordings(paths):
