@@ -82,23 +82,23 @@ def folds_for(index):
     return speaker_folds(index, 5, seed=0)
 
 
-def speakers_shared(index, n_folds=10, seed=0):
+def speakers_shared(index, n_folds):
     """Return folds that deal clips and NOT speakers, emotions evenly: what they give is too good.
 
     They are here to show how much a random split flatters, in one table of the study, and for
     nothing else."""
-    sides = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(index, index["emotion"])
+    sides = StratifiedKFold(n_folds, shuffle=True, random_state=0).split(index, index["emotion"])
     return [Fold(str(number), *pair) for number, pair in enumerate(sides, start=1)]
 
 
-def speaker_and_sentence_disjoint(index, folds=None, *, n_groups=5, seed=0):
+def speaker_and_sentence_disjoint(index, folds, *, n_groups=5):
     """Return folds whose test speakers and test sentences are both unknown in training.
 
-    Each of `folds` (when not given, those of `folds_for`) is crossed with groups of sentences, the
-    column `statement`, at most `n_groups`: a fold of the result tests what the fold's test speakers
-    say of one group, and its training clips say none of it. Every clip is tested once; a name is
-    there once a group, so that a speaker's clips can be scored together. In corpora whose sentences
-    belong to an emotion (SAVEE, eNTERFACE'05), words give it away where test sentences were heard.
+    Each of `folds` is crossed with groups of sentences, the column `statement`, at most `n_groups`:
+    a fold of the result tests what the fold's test speakers say of one group, and its training
+    clips say none of it. Every clip is tested once; a name is there once a group, so that a
+    speaker's clips can be scored together. In corpora whose sentences belong to an emotion (SAVEE,
+    eNTERFACE'05), words give it away where test sentences were heard.
 
     >>> index = pd.DataFrame({"speaker": list("aabb"), "statement": list("xyxy")})
     >>> folds = leave_one_speaker_out(index)
@@ -108,11 +108,11 @@ def speaker_and_sentence_disjoint(index, folds=None, *, n_groups=5, seed=0):
     """
     statement = index["statement"].to_numpy(str)
     n_groups = min(n_groups, len(np.unique(statement)))
-    dealt = StratifiedGroupKFold(n_groups, shuffle=True, random_state=seed)
+    dealt = StratifiedGroupKFold(n_groups, shuffle=True, random_state=0)
     parted = []
     for _, group in dealt.split(index, index["emotion"], statement):
         heard = np.isin(statement, statement[group])
-        for fold in folds or folds_for(index):
+        for fold in folds:
             train, test = fold.train[~heard[fold.train]], fold.test[heard[fold.test]]
             parted += [Fold(fold.name, train, test)] if len(test) else []
     for fold in parted:
@@ -122,19 +122,19 @@ def speaker_and_sentence_disjoint(index, folds=None, *, n_groups=5, seed=0):
     return parted
 
 
-def as_many_clips(index, folds, wholes, *, seed=0):
+def as_many_clips(index, folds, wholes):
     """Return the control of folds with fewer training clips: as many, drawn from all there are.
 
     A fold tests what it tested, and learns from as many clips of each speaker and emotion, drawn
     from the fold of the same name among `wholes`: fewer clips cost points by themselves."""
-    train, rng = {fold.name: fold.train for fold in wholes}, np.random.default_rng(seed)
-    kind = index.groupby(["speaker", "emotion"]).ngroup()
+    train, rng = {fold.name: fold.train for fold in wholes}, np.random.default_rng(0)
+    kind = index.groupby(["speaker", "emotion"]).ngroup().to_numpy()
     control = []
     for fold in folds:
-        shuffled = kind.iloc[rng.permutation(train[fold.name])]
-        most = shuffled.map(kind.iloc[fold.train].value_counts()).fillna(0)
-        drawn = shuffled[shuffled.groupby(shuffled).cumcount() < most].index
-        control.append(fold._replace(train=np.sort(index.index.get_indexer(drawn))))
+        clips = rng.permutation(train[fold.name])
+        most = np.bincount(kind[fold.train], minlength=len(index))[kind[clips]]
+        drawn = clips[pd.Series(clips).groupby(kind[clips]).cumcount() < most]
+        control.append(fold._replace(train=np.sort(drawn)))
     return control
 
 
@@ -215,12 +215,10 @@ def _known(speaker):
 def _recordings(paths):
     """Return a name of each file's content (n,); few are read, as equal files have equal sizes."""
     stats = {file: os.stat(file) for file in paths.dropna().unique()}
-    twin = pd.Series([stat.st_size for stat in stats.values()], dtype=int).duplicated(keep=False)
-    content = {
-        file: _sha256(file, stat.st_mtime_ns) if same_size else file
-        for (file, stat), same_size in zip(stats.items(), twin, strict=True)
-    }
-    return np.array([content.get(path, "") for path in paths])
+    sizes = pd.Series({file: stat.st_size for file, stat in stats.items()}, dtype=int)
+    twins = sizes.index[sizes.duplicated(keep=False)]
+    content = {file: _sha256(file, stats[file].st_mtime_ns) for file in twins}
+    return np.array([content.get(path, path) for path in paths.fillna("")])
 
 
 @cache

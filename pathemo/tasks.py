@@ -143,8 +143,10 @@ def features_of(modality, index, *, speed=1.0, n_jobs=1, **options):
     images, clip = faces.crops(index, size, n_jobs=n_jobs, **options)
     if modality == "hog":
         return faces.hog(images), clip
-    spread, mean = (of(images, axis=(1, 2), keepdims=True) for of in (np.std, np.mean))
-    images = ((images - mean) / np.maximum(spread, 1e-6))[:, None]  # (n_rows, 1, 48, 48)
+    spread = np.maximum(images.std((1, 2), keepdims=True), 1e-6)
+    images = ((images - images.mean((1, 2), keepdims=True)) / spread)[
+        :, None
+    ]  # (n_rows, 1, 48, 48)
     return np.concatenate([images, images[..., ::-1]]), np.concatenate([clip, clip])
 
 
@@ -164,14 +166,14 @@ def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
         Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the
         mean over its rows counts.
     """
-    rates, tasks = speeds if modality == "speech" else (1.0,), {}
-    media = MEDIA.get(modality, SOUND)
-    lacks_network = modality not in MEDIA and not speech.is_here(modality, options.get("root"))
+    speeds = speeds if modality == "speech" else (1.0,)
+    here = modality in MEDIA or speech.is_here(modality, options.get("root"))
+    tasks, absent = {}, pd.DataFrame(columns=["clip"])
     for name in names:
-        index = indexes.get(name, pd.DataFrame(columns=["clip"]))
-        has_any = index.reindex(columns=media).notna().any(axis=1) & (not lacks_network)
+        index = indexes.get(name, absent) if here else absent
+        has_any = index.reindex(columns=MEDIA.get(modality, SOUND)).notna().any(axis=1)
         index = index[has_any].reset_index(drop=True)
-        copies = [features_of(modality, index, speed=r, **options) for r in rates if len(index)]
+        copies = [features_of(modality, index, speed=s, **options) for s in speeds if len(index)]
         for i in inputs:
             kind = dict(modality=modality, inputs=i)
             if not copies:
@@ -195,16 +197,19 @@ def groups(task, index, n_groups):
     tasks = []
     for number, (_, _, part) in enumerate(splits.speaker_folds(index, n_groups, seed=0), start=1):
         rows = task.rows(part)
-        group = dict(
+        group = replace(
+            task,
             features=task.features[rows],
             emotion=task.emotion[part],
             speaker=task.speaker[part],
             folds=tuple(splits.folds_for(index.iloc[part].reset_index(drop=True))),
+            variant=f"groups={n_groups}",
+            draw=number,
             clip=np.searchsorted(part, task.clip[rows]),
             group=None,
             statement=None,
         )
-        tasks.append(replace(task, variant=f"groups={n_groups}", draw=number, **group))
+        tasks.append(group)
     return tasks
 
 
@@ -231,8 +236,9 @@ def with_sentences_parted(task, *, n_groups=5):
     and `splits.as_many_clips`."""
     if task.statement is None:
         raise ValueError(f"task {task.name}: the column statement does not say what is said")
-    index = pd.DataFrame({name: getattr(task, name) for name in ("speaker", "emotion")})
-    index["statement"] = task.statement
+    index = pd.DataFrame(
+        {"speaker": task.speaker, "emotion": task.emotion, "statement": task.statement}
+    )
     folds = splits.speaker_and_sentence_disjoint(index, task.folds, n_groups=n_groups)
     control = splits.as_many_clips(index, folds, task.folds)
     parted = with_folds(task, folds, "sentences_disjoint")
