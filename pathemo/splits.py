@@ -39,11 +39,9 @@ def leave_one_speaker_out(index):
 
 
 def speaker_folds(index, n_folds, seed):
-    """Return folds "1" to "n" of whole speakers, dealt at random: sizes and genders differ by one
-    at most.
+    """Return folds "1" to "n" of whole speakers, dealt at random, whatever the order of the rows.
 
-    Where `index` tells no gender, only the sizes are balanced. The same `seed` deals the same
-    folds, whatever the order of the rows."""
+    Their sizes, and where `index` tells genders those of each, differ by one at most."""
     speakers = np.unique(_known(index["speaker"]))
     if not 2 <= n_folds <= len(speakers):
         raise ValueError(
@@ -57,8 +55,7 @@ def speaker_folds(index, n_folds, seed):
 
 
 def published_folds(index):
-    """Return the five folds "1" to "5" of RAVDESS: 300, 300, 300, 300 and 240 test clips of all 24
-    actors.
+    """Return the folds "1" to "5" of RAVDESS: 300, 300, 300, 300 and 240 test clips of 24 actors.
 
     Actors that a part of the corpus lacks are left out, and so is a fold without any actor.
 
@@ -85,8 +82,7 @@ def folds_for(index):
 def speakers_shared(index, n_folds):
     """Return folds that deal clips and NOT speakers, emotions evenly: what they give is too good.
 
-    They are here to show how much a random split flatters, in one table of the study, and for
-    nothing else."""
+    They only show how much a random split flatters, in one table of the study."""
     sides = StratifiedKFold(n_folds, shuffle=True, random_state=0).split(index, index["emotion"])
     return [Fold(str(number), *pair) for number, pair in enumerate(sides, start=1)]
 
@@ -139,12 +135,11 @@ def as_many_clips(index, folds, wholes):
 
 
 def speaker_normalise(features, speaker):
-    """Return features with mean 0 and deviation 1 within each speaker, by that speaker's own
-    unlabelled clips.
+    """Return features with mean 0 and deviation 1 within each speaker, by their unlabelled clips.
 
-    Transductive: all clips of a test speaker are seen, unlabelled, before the first is classified.
-    So its results go by the name "speaker-normalised" only. A feature that is constant within a
-    speaker, and a speaker with one clip, become 0.
+    Transductive: all clips of a test speaker are seen before the first is classified, so results go
+    by the name "speaker-normalised". A feature that is constant within a speaker, and a speaker
+    with one clip, become 0.
 
     >>> speaker_normalise(np.array([[1.0], [3.0], [9.0]]), ["a", "a", "b"]).tolist()
     [[-1.0], [1.0], [0.0]]

@@ -68,6 +68,8 @@ def run(jobs, *, n_jobs=1):
     """Return the outcome of each job, in order; many may have been kept before.
 
     A job whose corpora are not all here, or whose loss was not finite, has one row that says so.
+    Outcomes are kept in the cache by protocol, data, settings and code, so an interrupted study
+    goes on where it was.
 
     Parameters
     ----------
@@ -75,12 +77,8 @@ def run(jobs, *, n_jobs=1):
         Independent of each other.
     n_jobs : int
         Processes: replicas are stacked within a job, jobs run side by side. The workers of a Dask
-        cluster take their place where PATHEMO_DASK is the address of its scheduler.
-
-    Notes
-    -----
-    Outcomes are kept in the cache by protocol, data, settings and the engine's code, so an
-    interrupted study goes on where it was. Workers need the same version of this package.
+        cluster, of the same version of this package, take their place where PATHEMO_DASK is the
+        address of its scheduler.
     """
     code, n_threads = files.code_digest(*ROOMS), torch.get_num_threads()
     # given here, once: arrays that went to a worker may lie there in another way
@@ -129,8 +127,8 @@ def _workers(n_jobs):
         return joblib.parallel_config("dask", scheduler_host=address)
     except (ImportError, OSError, ValueError) as problem:
         raise ConnectionError(
-            f"PATHEMO_DASK={address}: {problem}; start a Dask scheduler there, install "
-            '"pathemo[cluster]" here, or unset the variable to compute on this machine'
+            f"PATHEMO_DASK={address}: no Dask cluster ({problem}). Start its scheduler, install "
+            '"pathemo[cluster]", or unset the variable to compute on this machine.'
         ) from problem
 
 
@@ -153,10 +151,10 @@ def _run(code, n_threads, path, protocol, settings, target, *sources):
 def choose(jobs, sizes, *, n_jobs=1):
     """Return the jobs with the size that the other corpora choose for them, and what was tried.
 
-    No clip of a target has a part in the choice of its settings. `from_scratch` learns each other
-    corpus and is tested on its own folds, with the first three seeds. That candidate is taken which
-    has the highest UAR: the mean over those corpora of the mean over their speakers; the first,
-    where no other corpora are here to choose. All protocols have it, so the same active size.
+    No clip of a target has a part in it. `from_scratch` learns each other corpus and is tested on
+    its own folds, with the first three seeds. The candidate of the highest UAR is taken, the mean
+    over those corpora of the mean over their speakers; the first, where no others are here. All
+    protocols have it, so the same active size.
 
     Parameters
     ----------
@@ -174,7 +172,7 @@ def choose(jobs, sizes, *, n_jobs=1):
     tasks = [task for job in jobs for task in job.tasks]
     corpora = {_kind(task): task for task in tasks if task.folds and not task.group.any()}
     trials = []  # a pool, of several groups, has none: it may have clips of a target
-    for kind, task in corpora.items():
+    for kind, task in corpora.items() if len(sizes) > 1 else ():
         own = settings[kind[1:]]
         seeds = own["seeds"][:CHOICE_SEEDS]
         for number, size in enumerate(sizes):
@@ -192,10 +190,9 @@ def choose_layers(candidates, model, *, n_jobs=1):
     """Return the tasks of each target in the layers that the other corpora choose for it, and what
     was tried.
 
-    No clip of a target has a part in it. A classifier learns each other corpus and is tested on its
-    own speakers, where sentences are known on unheard ones: else a network that hears words would
-    be best by those layers which tell the sentence. Means and table are those of `choose`, but that
-    one choice serves all inputs, by the mean over these.
+    As in `choose`, but a classifier learns each other corpus, and one choice serves all inputs, by
+    the mean over these. It is tested on unheard sentences, where they are known: else a network
+    that hears words would be best by those layers which tell the sentence.
 
     Parameters
     ----------
@@ -211,7 +208,7 @@ def choose_layers(candidates, model, *, n_jobs=1):
     """
     trials, sets = [], list(candidates.values())
     options = dict(protocol=type(model).__name__, model=model)
-    for number, tasks in enumerate(sets):
+    for number, tasks in enumerate(sets if len(sets) > 1 else ()):
         for task in tasks.values():
             if not task.absent and task.statement is not None:
                 task, _ = transfer.with_sentences_parted(task, n_groups=2)
@@ -231,16 +228,15 @@ def _by_others(targets, trials, candidates, by, n_jobs):
     """Return the number of the best candidate for each of `by`, and a row a target and candidate.
 
     `trials` are pairs (number of the candidate, job)."""
-    trials = trials if len(candidates) > 1 else []
-    key, number = ["target", "modality", "inputs", "number"], [number for number, _ in trials]
-    tried = pd.DataFrame([_kind(job.target) for _, job in trials], columns=key[:3])
-    asked = pd.DataFrame(map(_kind, targets), columns=key[:3]).drop_duplicates()
-    tried = tried.assign(number=np.array(number, int), trial=range(len(trials)))
-    others = tried.merge(asked, on=key[1:3], suffixes=("_other", ""))
+    kind = ["target", "modality", "inputs"]
+    key = [*kind, "number"]
+    tried = pd.DataFrame([(*_kind(job.target), number) for number, job in trials], columns=key)
+    asked = pd.DataFrame(map(_kind, targets), columns=kind).drop_duplicates()
+    others = tried.reset_index(names="trial").merge(asked, on=kind[1:], suffixes=("_other", ""))
     others = others[others["target"].ne(others["target_other"])]
     wanted = others["trial"].unique()
     outcomes = run([trials[trial][1] for trial in wanted], n_jobs=n_jobs)
-    uar = dict(zip(wanted, (_mean_uar(outcome.rows) for outcome in outcomes)))
+    uar = {trial: _mean_uar(outcome.rows) for trial, outcome in zip(wanted, outcomes)}
     others = others.assign(development=others["trial"].map(uar).astype(float))
     table = others.groupby(key, sort=False, as_index=False)["development"].mean()
     means = table.groupby([*by, "number"], sort=False)["development"].mean()

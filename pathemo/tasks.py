@@ -118,15 +118,14 @@ def task(name, index, features, *, inputs="plain", clip=None, modality="speech")
 
 
 def features_of(modality, index, *, speed=1.0, n_jobs=1, **options):
-    """Return the features of clips, a row a clip or several, and the position in the index of each
-    row's clip.
+    """Return features, a row a clip or several, and the position in the index of each row's clip.
 
     Parameters
     ----------
     modality : {"speech", "landmarks", "hog", "crops"}, or a network
-        Functionals of sound, functionals of facial landmarks, or of face crops
-        either histograms of oriented gradients or the images themselves: each image with mean 0 and
-        spread 1, and its mirror image as a further row. Or the embeddings of a speech encoder.
+        Functionals of sound, or of facial landmarks; of face crops histograms of oriented
+        gradients, or the images, each with mean 0 and spread 1, and its mirror image as a further
+        row; embeddings of a speech encoder.
     index : DataFrame
     speed : float
         Of sound.
@@ -143,24 +142,22 @@ def features_of(modality, index, *, speed=1.0, n_jobs=1, **options):
     images, clip = faces.crops(index, size, n_jobs=n_jobs, **options)
     if modality == "hog":
         return faces.hog(images), clip
-    spread = np.maximum(images.std((1, 2), keepdims=True), 1e-6)
-    images = ((images - images.mean((1, 2), keepdims=True)) / spread)[
-        :, None
-    ]  # (n_rows, 1, 48, 48)
+    mean, spread = images.mean((1, 2), keepdims=True), images.std((1, 2), keepdims=True)
+    images = (images - mean) / np.maximum(spread, 1e-6)
+    images = images[:, None]  # (n_rows, 1, 48, 48)
     return np.concatenate([images, images[..., ::-1]]), np.concatenate([clip, clip])
 
 
 def corpus_tasks(names, indexes, modality, inputs, *, speeds=(1.0,), **options):
-    """Return the tasks of one modality by (name, inputs); of a corpus, or network, that is not here
-    absent ones.
+    """Return the tasks of one modality by (name, inputs): absent ones where corpus or network are.
 
     Parameters
     ----------
     names : sequence of str
     indexes : dict of DataFrame
         Of the corpora that are here.
-    modality : str
-        See `features_of`, whose options follow.
+    modality, options
+        Of `features_of`.
     inputs : sequence of {"plain", "speaker-normalised"}
     speeds : sequence of float
         Of sound: a clip has the rows of each, to be learned as other voices; when it is tested, the
@@ -236,9 +233,7 @@ def with_sentences_parted(task, *, n_groups=5):
     and `splits.as_many_clips`."""
     if task.statement is None:
         raise ValueError(f"task {task.name}: the column statement does not say what is said")
-    index = pd.DataFrame(
-        {"speaker": task.speaker, "emotion": task.emotion, "statement": task.statement}
-    )
+    index = pd.DataFrame({name: vars(task)[name] for name in ("speaker", "emotion", "statement")})
     folds = splits.speaker_and_sentence_disjoint(index, task.folds, n_groups=n_groups)
     control = splits.as_many_clips(index, folds, task.folds)
     parted = with_folds(task, folds, "sentences_disjoint")
@@ -259,7 +254,7 @@ def pooled(tasks):
         name="&".join(task.name for task in tasks),
         features=np.concatenate([task.features for task in tasks]),
         emotion=np.concatenate([task.emotion for task in tasks]),
-        speaker=np.concatenate([[f"{t.name} {speaker}" for speaker in t.speaker] for t in tasks]),
+        speaker=np.array([f"{t.name} {speaker}" for t in tasks for speaker in t.speaker]),
         folds=tuple(folds),
         version="&".join(task.version for task in tasks),
         clip=np.concatenate([task.clip + offset for task, offset in zip(tasks, offsets)]),

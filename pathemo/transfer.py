@@ -226,21 +226,21 @@ def sequence(target, sources, *, protocol, kept=0, **settings):
     settings["steps"] *= len(order) if at_once else 1
     streams = [_stream(seed, f"sequence/{n}") for seed in seeds for n in range(n_folds[0])]
     learner, rows = _Learner(target, streams, settings, n_tasks=len(order)), []
-    sizes = [len(task.emotion) for task in order]
-    first = np.cumsum([0, *sizes]) if one_head else [0] * len(order)  # clip of each task
+    first = [0] * len(order)  # clip of each task
+    if one_head:
+        whole, first = pooled(order), np.cumsum([0, *(len(task.emotion) for task in order)])
     train = [[fold.train + n for fold in task.folds] for task, n in zip(order, first)]
     test = [[fold.test + n for fold in task.folds] for task, n in zip(order, first)]
 
     def score_task(place, n_learned):
         task, head = order[place], 0 if one_head else place
+        own = slice(first[place], first[place] + len(task.emotion))
         emotions = np.isin(learner.tasks[head].emotions, task.emotions)
-        posteriors = learner.posteriors(head, test[place])[:, :, emotions]
-        mine = posteriors[:, first[place] : first[place] + sizes[place]]
+        posteriors = learner.posteriors(head, test[place])[:, own, emotions]
         key = dict(protocol=protocol, source="+".join(names[:n_learned]))
-        rows.append(score(task, mine, seeds, **key))
+        rows.append(score(task, posteriors, seeds, **key))
 
     if one_head:
-        whole = pooled(order)
         learner.begin(whole, [np.concatenate(clips) for clips in zip(*train)])
     for place in range(len(order) - 1 if at_once else 0, len(order)):
         if not one_head:
@@ -284,10 +284,8 @@ class _Learner(SimpleNamespace):
         for steps in (self.steps, self.source_steps) if self.evolving else ():
             evolved, tournament = steps - round(self.final_share * steps), 2 * self.minibatches
             if evolved % tournament:
-                raise ValueError(
-                    f"steps = {evolved} is not a multiple of 2 * minibatches = {tournament}, "
-                    "so the budget would differ from that of the other protocols"
-                )
+                why = f"not a multiple of 2 * minibatches = {tournament}: budgets would differ"
+                raise ValueError(f"steps = {evolved} is {why}")
         shape = {name: settings[name] for name in SHAPE}
         more = self.n_active * (n_tasks - 1)
         shape["n_modules"] = self.n_modules + more if self.evolving else self.n_active
@@ -335,6 +333,12 @@ class _Learner(SimpleNamespace):
         self.paths[-1] = self.path
         return history
 
+    def learn_source(self, source):
+        """Learn a whole corpus; return the network and its path as bytes."""
+        self.begin(source, [np.arange(len(source.emotion))])
+        self.learn(self.source_steps)
+        return np.frombuffer(pickle.dumps((self.net, self.path)), np.uint8)
+
     def learn_sources(self, sources):
         """Learn whole corpora in turn, each frozen after it; of those that begin alike but once.
 
@@ -352,15 +356,9 @@ class _Learner(SimpleNamespace):
             with files.writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{path}.lock"):
-                kept = files.recall(path)
-                if kept is None:
-                    self.begin(source, [np.arange(len(source.emotion))])
-                    self.learn(self.source_steps)
-                    learned = pickle.dumps((self.net, self.path))
-                    files.keep(path, np.frombuffer(learned, np.uint8))
-                else:
-                    self.net, self.path = pickle.loads(kept.tobytes())
-                    self.tasks.append(source)
+                learned = files.load_or_compute(path, self.learn_source, source)
+            self.net, self.path = pickle.loads(learned.tobytes())
+            self.tasks = [*sources[: place + 1]]
             self.freeze()
 
     def freeze(self):
@@ -400,14 +398,14 @@ def _learn_all(protocol, target, sources, settings):
     learner.learn_sources(sources)
     streams = [_stream(seed, f"target/{fold.name}") for seed in seeds for fold in folds]
     learner.net, learner.path = learner.net.repeat(streams), learner.path.repeat(len(folds), axis=0)
-    frozen = learner.net.frozen.cpu().numpy()
     learner.begin(target, [fold.train for fold in folds])
     history = learner.learn(learner.steps, learner.target_learns)
     posteriors = learner.posteriors(-1, [fold.test for fold in folds])
     if learner.target_learns == "nothing":
         posteriors[:, :, unknown] = 0
     shape = len(seeds), len(folds), learner.net.n_layers, -1
-    found = dict(paths=learner.path.reshape(shape), frozen=frozen.reshape(shape), history=history)
+    frozen = learner.net.frozen.cpu().numpy().reshape(shape)
+    found = dict(paths=learner.path.reshape(shape), frozen=frozen, history=history)
     return _outcome(protocol, target, sources, posteriors, seeds, **found)
 
 

@@ -137,5 +137,5 @@ def test_no_answer_names_the_variable(address, tmp_path, monkeypatch):
     """Without a scheduler nothing is computed; the message says whose address it was."""
     only_there(monkeypatch, address, tmp_path)
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        with pytest.raises(ConnectionError, match=f"PATHEMO_DASK={address}: .*; start a Dask"):
+        with pytest.raises(ConnectionError, match=f"PATHEMO_DASK={address}: no Dask cluster"):
             study.run([Job(transfer.from_scratch, TARGET, (), BRIEF)])
