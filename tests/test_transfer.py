@@ -466,6 +466,13 @@ def test_another_source_of_the_same_name_is_learned_itself(monkeypatch):
     assert [call["steps"] for call in calls] == [20, 40]
 
 
+def test_what_was_learned_is_found_under_another_name_of_the_source():
+    """A shared head starts with the same weights, whatever the source was called."""
+    sources = NEAR, replace(NEAR, name="other")
+    first, second = (run(transfer.fine_tune_shared, sources=(s,)).posteriors for s in sources)
+    assert (first == second).all()
+
+
 def test_the_name_of_what_was_learned_is_of_its_content():
     """Not of where arrays lie, as those that came from another process; other clips, other name."""
     columns = replace(NEAR, features=np.asfortranarray(NEAR.features))
