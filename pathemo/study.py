@@ -124,7 +124,9 @@ def _workers(n_jobs):
     if not address:
         return joblib.parallel_config("loky", n_jobs=files.n_processes(n_jobs))
     try:
-        return joblib.parallel_config("dask", scheduler_host=address)
+        patience = 3600  # [s] for workers that wait in a queue
+        options = dict(scheduler_host=address, wait_for_workers_timeout=patience)
+        return joblib.parallel_config("dask", **options)
     except (ImportError, OSError, ValueError) as problem:
         raise ConnectionError(
             f"PATHEMO_DASK={address}: no Dask cluster ({problem}). Start its scheduler, install "
