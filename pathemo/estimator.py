@@ -48,8 +48,6 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     best_path_ : int array (L, N)
     history_ : DataFrame
         The evolution on the target, see `pathemo.engine.evolve`.
-    n_steps_ : int
-        Gradient steps on the target: those of the evolution and the final ones.
     net_ : PathNet
 
     Notes
@@ -119,7 +117,7 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         X, y = self._validated(X, y, reset=not hasattr(self, "source_net_"))
         self.classes_ = np.unique(y)
         learned = self._learn(self._after_sources(), "target", X, y)
-        self.net_, evolution, self._scaling, self.n_steps_ = learned
+        self.net_, evolution, self._scaling = learned
         self.best_path_, self.history_ = evolution.best[0], evolution.history
         return self
 
@@ -161,13 +159,13 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         return net
 
     def _learn_source(self, net, X, y):
-        net, evolution, *_ = self._learn(net, f"source {len(net.heads) + 1}", X, y)
+        net, evolution, _ = self._learn(net, f"source {len(net.heads) + 1}", X, y)
         net.freeze(evolution.best)
         net.reinitialise()
         return net
 
     def _learn(self, net, task, X, y):
-        """Return a copy of `net` that learned `task`, the evolution, the scaling, the steps."""
+        """Return a copy of `net` that learned `task`, the evolution, and the scaling."""
         classes, labels = np.unique(y, return_inverse=True)
         examples = Examples(X, labels, [np.arange(len(labels))])
         net = net.repeat([self._seed(task)])
@@ -176,11 +174,11 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         minibatches = self.minibatches or -(-len(labels) // self.batch_size)
         search = dict(generations=self.generations, population_size=self.population_size)
         evolution = evolve(net, task, examples, minibatches=minibatches, **search, **training)
-        steps = 2 * minibatches * self.generations
-        final = steps if self.final_minibatches is None else self.final_minibatches
+        evolved = 2 * minibatches * self.generations
+        final = evolved if self.final_minibatches is None else self.final_minibatches
         if final:
             net.train(task, evolution.best, examples, steps=final, **training)
-        return net, evolution, examples.scaling, steps + final
+        return net, evolution, examples.scaling
 
     def _seed(self, name):
         """Return the random stream of one task: its own, so that it is the same in each `fit`."""

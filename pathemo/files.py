@@ -52,13 +52,7 @@ def walk(folder, above=()):
     A link that leads back to a folder above is not followed, nor what may not be read.
     """
     real = folder.resolve()
-    try:
-        inside = sorted(folder.iterdir()) if real not in above else []
-    except OSError:
-        return
-    for path in inside:
-        if path.name.startswith("."):
-            continue
+    for path in sorted(folder.glob("[!.]*")) if real not in above else ():
         if path.is_dir():
             yield from walk(path, (*above, real))
         elif path.is_file():
@@ -155,6 +149,13 @@ def write_text(path, text):
         file.write(gzip.compress(data, mtime=0) if Path(path).suffix == ".gz" else data)
 
 
+class _Statements(ast.NodeTransformer):
+    """Leaves out expressions that are no more than a constant: docstrings."""
+
+    def visit_Expr(self, node):
+        return None if isinstance(node.value, ast.Constant) else node
+
+
 @functools.cache
 def code_digest(*rooms):
     """Return a digest of what modules of this package do: each room is a module, or a folder of
@@ -165,20 +166,13 @@ def code_digest(*rooms):
     >>> code_digest("engine", "splits.py") == code_digest("engine")
     False
     """
-    modules = [file for room in rooms for file in (PACKAGE / room, *(PACKAGE / room).rglob("*.py"))]
-    modules = sorted(file for file in modules if file.is_file())
-    return joblib.hash([(str(file.relative_to(PACKAGE)), _statements(file)) for file in modules])
-
-
-def _statements(file):
-    """Return the statements of a module as text, without docstrings."""
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
-            node
-        ):
-            del node.body[0]
-    return ast.dump(tree)
+    statements = {}
+    for room in rooms:
+        for file in (PACKAGE / room, *(PACKAGE / room).rglob("*.py")):
+            if file.is_file():
+                tree = _Statements().visit(ast.parse(file.read_bytes()))
+                statements[str(file.relative_to(PACKAGE))] = ast.dump(tree)
+    return joblib.hash(statements)
 
 
 def recall(path):
@@ -230,17 +224,16 @@ def per_recording(index, media, compute, settings=(), *, given=None, calls=(), n
         Recordings are missing or cannot be used: all by name; the arrays of the others stay kept.
     """
     paths = index.reindex(columns=media).bfill(axis=1).iloc[:, 0]
-    recordings = paths.dropna().unique()
     given = {path: [last] for path, last in zip(paths, given)} if given else {}
     room = compute.__module__.removeprefix("pathemo.").split(".")[0]
     key = compute.__qualname__, settings, code_digest(room, *calls)
     home = cache_folder() / room  # processes may have been started with another PATHEMO_CACHE
     entries = {
         path: home / f"{joblib.hash([pooch.file_hash(path), *key])}.npz"
-        for path in recordings
+        for path in paths.dropna().unique()
         if os.path.isfile(path)
     }
-    arrays = {path: recall(entries.get(path)) for path in recordings}
+    arrays = {path: recall(entries.get(path)) for path in paths.dropna().unique()}
     missing = [path for path, array in arrays.items() if array is None]
     new = joblib.Parallel(1 if len(missing) < few else n_processes(n_jobs))(
         joblib.delayed(_try)(entries.get(path), compute, path, *settings, *given.get(path, []))

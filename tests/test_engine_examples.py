@@ -90,7 +90,6 @@ def test_images_and_given_scaling():
     unscaled = [(np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32))]
     examples = Examples(images, LABELS, [PARTS[0]], scaling=unscaled)
     x = examples.inputs(np.arange(N)[None])
-    assert examples.shape == (1, 2, 2)
     assert (x[0, :, :-1].numpy() == FEATURES[:, [0, 2, 1, 3]]).all()
     seen = Examples(FEATURES, LABELS, [PARTS[0]])
     again = Examples(FEATURES[30:], LABELS[30:], [np.arange(30)], scaling=seen.scaling)

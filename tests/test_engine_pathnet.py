@@ -164,7 +164,7 @@ SHAPES = [
     dict(),
     dict(n_layers=1, n_modules=3, n_active=3, width=2),
     dict(n_layers=2, width=(6, 3)),
-    dict(inputs=(1, 6, 5), n_layers=2, n_modules=4, width=(3, 2), stride=2),
+    dict(inputs=(1, 6, 5), n_layers=2, n_modules=4, width=(3, 2)),
 ]
 TRAININGS = [
     dict(optimiser="sgd", learning_rate=0.05),
@@ -253,7 +253,7 @@ def test_noise_is_added_to_inputs(monkeypatch):
 
 def test_dropout_keeps_the_mean_of_a_layer():
     """A quarter of the gates is 0, the others are 4/3, each feature map whole."""
-    net, *_ = stack(inputs=(1, 4, 3), stride=1)
+    net, *_ = stack(inputs=(1, 4, 3))
     gates = net._draw_gates(net.generators, steps=200, batch_size=16, dropout=0.25)
     first = torch.stack([gates_of_step[0] for gates_of_step in gates])
     assert first.shape == (200, 3, 16, 1, 1, 5)
@@ -360,7 +360,7 @@ def test_many_rows_are_predicted_in_parts(monkeypatch):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        (dict(n_active=0), r"n_active = 0: choose from \[1, inf\)"),
+        (dict(n_active=0), r"n_active = 0: choose from \(0, 6\]"),
         (dict(n_active=7), r"n_active = 7: choose from \(0, 6\]"),
         (dict(width=0), "width = 0"),
         (dict(width=[4, 0, 4]), "width = 0"),

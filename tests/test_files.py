@@ -233,17 +233,18 @@ def test_the_digest_is_of_what_code_does(package):
     texts = [
         "def one(a):\n    return a + 1\n",
         '"""Module."""\n\ndef one(a):\n    """Return more."""\n    return a+1  # one more\n',
+        "def one(a):\n    'b'\n    'c'\n    return a + 1\n",
         "def one(a):\n    return a + 2\n",
         "def two(a):\n    return a + 1\n",
         "def one(a=0):\n    return a + 1\n",
-        "def one(a):\n    'b'\n    'c'\n    return a + 1\n",
+        "def one(a):\n    a = 'b'\n    return a + 1\n",
     ]
     digests = []
     for text in texts:
         (package / "splits.py").write_text(text)
         digests.append(files.code_digest("splits.py"))
-    assert digests[0] == digests[1]
-    assert len(set(digests)) == len(texts) - 1
+    assert digests[0] == digests[1] == digests[2]
+    assert len(set(digests)) == len(texts) - 2
 
 
 def test_the_digest_is_once_computed_in_a_process():

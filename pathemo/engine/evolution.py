@@ -12,11 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from .settings import Interval, check
-
-REACH = 2  # [modules] greatest move of a gene
 
 
 def random_genotype(generator, *, n_layers, n_modules, n_active):
@@ -37,7 +34,7 @@ def mutate(genotype, generator, *, n_modules, n_forced=0):
     """
     mutant = genotype.copy()
     may_move = mutant[:, n_forced:]
-    moves = generator.integers(-REACH, REACH + 1, may_move.shape)
+    moves = generator.integers(-2, 3, may_move.shape)
     moves *= generator.random(may_move.shape) < 1 / may_move.size
     for layer, gene in zip(*np.nonzero(moves), strict=True):
         module = (may_move[layer, gene] + moves[layer, gene]) % n_modules
@@ -69,19 +66,20 @@ class Population:
         if forced is None:
             forced = np.empty((len(generators), n_layers, 0), int)
         n_forced = forced.shape[2]
-        most = n_modules - n_forced  # the forced ones are no one's to choose
+        n_free = n_modules - n_forced
         check(population_size=size)
-        check({"n_active": Interval(0, most)}, n_active=n_active)
+        check({"n_active": Interval(0, n_free)}, n_active=n_active)
         self.generators = generators
         self.mutation = dict(n_modules=n_modules, n_forced=n_forced)
         self.genotypes = np.empty((len(generators), size, n_layers, n_forced + n_active), int)
-        for replica, place in np.ndindex(self.genotypes.shape[:2]):
-            free = dict(n_layers=n_layers, n_modules=most, n_active=n_active)
-            genotype = random_genotype(generators[replica], **free)
-            for taken in np.sort(forced[replica], axis=1).T:  # numbers among all modules now
-                genotype = genotype + (genotype >= taken[:, None])
-            self.genotypes[replica, place] = np.hstack([forced[replica], genotype])
+        self.genotypes[..., :n_forced] = forced[:, None]
         self.fitness = np.full((len(generators), size), -np.inf)
+        shape = dict(n_layers=n_layers, n_modules=n_free, n_active=n_active)
+        for replica, generator in enumerate(generators):
+            free = [np.delete(np.arange(n_modules), taken) for taken in forced[replica]]
+            for genotype in self.genotypes[replica]:
+                drawn = random_genotype(generator, **shape)
+                genotype[:, n_forced:] = np.take_along_axis(np.stack(free), drawn, axis=1)
 
     def draw(self):
         """Return the two competitors of each replica: places in the population (R, 2), distinct."""
@@ -128,7 +126,6 @@ def evolve(
     population_size=4,
     minibatches=50,
     forced=None,
-    progress=False,
     **training,
 ):
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
@@ -151,8 +148,6 @@ def evolve(
     forced : int array (R, L, F), optional
         Modules that every path uses before its N own ones, and that do not learn: the frozen path,
         which in the paper is free to be used or not.
-    progress : bool
-        Show a bar.
     **training
         Passed to `PathNet.train`, whose FloatingPointError it raises.
 
@@ -168,38 +163,33 @@ def evolve(
     population = Population(net.generators, size=population_size, forced=forced, **shape)
     n_fixed = 0 if forced is None else forced.shape[2]
     populations, history = [population.genotypes.copy()], []
-    for generation in tqdm(range(generations), desc=task, unit="generation", disable=not progress):
+    replica, frozen = np.arange(net.n_replicas), net.frozen.cpu().numpy()
+    for generation in range(generations):
         pairs = population.draw()
-        competing = [population.paths(pairs[:, competitor]) for competitor in (0, 1)]
+        first, second = (population.paths(places) for places in pairs.T)
         fitness = [
             net.train(task, paths, examples, steps=minibatches, n_fixed=n_fixed, **training)
-            for paths in competing
+            for paths in (first, second)
         ]
-        winners = population.settle(pairs, np.stack(fitness, axis=1))
+        winner = population.settle(pairs, np.stack(fitness, axis=1))
         populations.append(population.genotypes.copy())
-        tournament = _tournament(competing, fitness, winners, net.frozen.cpu().numpy())
-        steps = 2 * minibatches * (generation + 1)
-        history.append(tournament.assign(generation=generation, steps=steps))
-    history = pd.concat(history, ignore_index=True)
-    return Evolution(population.best(), np.stack(populations).astype(np.int16), history)
-
-
-def _tournament(competing, fitness, winners, frozen):
-    """Return a row a replica of a history, see `evolve`."""
-    frozen = [np.take_along_axis(frozen, paths, axis=2) for paths in competing]  # (R, L, N)
-    shares, replica = np.mean(frozen, axis=(2, 3)), np.arange(len(winners))
-    return pd.DataFrame(
-        {
+        on_frozen = [np.take_along_axis(frozen, paths, axis=2) for paths in (first, second)]
+        shares = np.mean(on_frozen, axis=(2, 3))  # (2, R)
+        tournaments = {
             "replica": replica,
-            "genotype_first": [_text(genotype) for genotype in competing[0]],
-            "genotype_second": [_text(genotype) for genotype in competing[1]],
+            "genotype_first": map(_text, first),
+            "genotype_second": map(_text, second),
             "fitness_first": fitness[0],
             "fitness_second": fitness[1],
-            "winner": winners,
-            "frozen_share": shares[winners, replica],
-            "frozen_share_lost": shares[1 - winners, replica],
+            "winner": winner,
+            "frozen_share": np.choose(winner, shares),
+            "frozen_share_lost": np.choose(1 - winner, shares),
+            "generation": generation,
+            "steps": 2 * minibatches * (generation + 1),
         }
-    )
+        history.append(pd.DataFrame(tournaments))
+    history = pd.concat(history, ignore_index=True)
+    return Evolution(population.best(), np.stack(populations).astype(np.int16), history)
 
 
 def _text(genotype):

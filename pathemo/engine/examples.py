@@ -1,17 +1,7 @@
 """What a stack of replicas learns from: one table of inputs, and rows of each replica's own."""
 
-from math import prod
-
 import numpy as np
 import torch
-
-BYTE = 256  # what is dropped is drawn as bytes: probabilities are multiples of 1/256
-
-
-def random_bytes(generators, shape):
-    """Return random bytes (r, *shape), each replica's from its own generator."""
-    content = bytearray().join(generator.bytes(prod(shape)) for generator in generators)
-    return torch.frombuffer(content, dtype=torch.uint8).view(-1, *shape)
 
 
 class Examples:
@@ -37,32 +27,29 @@ class Examples:
     ----------
     table : float tensor (F * n, d + 1)
         Of F distinct folds; the last column is 1. Replica r's begins at row `first[r]`.
-    shape : tuple
-        Of one input: (d,), or (height, width, channels).
     """
 
     def __init__(self, features, labels, rows, *, group=None, scaling=None, device="cpu"):
         features = np.moveaxis(np.asarray(features, np.float32), 1, -1)  # channels of images last
-        self.labels, self.rows = np.asarray(labels), [np.asarray(of_replica) for of_replica in rows]
+        features = features.reshape(len(features), -1)
+        self.labels, self.rows, self.device = np.asarray(labels), rows, device
         if self.labels.dtype.kind not in "iu" or self.labels.min(initial=0) < 0:
             raise ValueError(f"labels {labels[:3]}: number the emotions from 0, as np.unique does")
-        self.shape, self.device = features.shape[1:], device
-        group = np.zeros(len(features), int) if group is None else group
-        _, self.strata = np.unique([group, self.labels], axis=1, return_inverse=True)
-        features = features.reshape(len(features), -1)
         wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(wrong):
             first = f"the first is row {wrong[0]}"
             raise ValueError(f"features of {len(wrong)} rows are not finite, {first}")
-        folds = {of_replica.tobytes(): of_replica for of_replica in self.rows}
-        place = {key: len(features) * fold for fold, key in enumerate(folds)}
-        first = [place[of_replica.tobytes()] for of_replica in self.rows]
-        self.first = torch.as_tensor(first, device=device)
-        self.scaling = scaling or [_scaling(features, group, of_fold) for of_fold in folds.values()]
+        group = np.zeros(len(features), int) if group is None else group
+        _, self.strata = np.unique([group, self.labels], axis=1, return_inverse=True)
+        keys = [of_replica.tobytes() for of_replica in rows]
+        folds = dict(zip(keys, rows, strict=True))
+        self.scaling = scaling or [_scaling(features, group, fold) for fold in folds.values()]
         table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
         for scaled, (mean, scale) in zip(table, self.scaling, strict=True):
             scaled[:, :-1] = (features - mean[group]) * scale[group]
         self.table = torch.as_tensor(table, device=device).flatten(0, 1)
+        first = dict(zip(folds, range(0, len(self.table), len(features)), strict=True))
+        self.first = torch.as_tensor([first[key] for key in keys], device=device)
 
     def inputs(self, rows, replicas=slice(None)):
         """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica; their last is 1."""

@@ -1,9 +1,9 @@
 """What the active modules of a layer compute, in r replicas at once, and its gradients by hand.
 
 Two kinds, one interface. Numbers pass from layer to layer flat, (r, B, d + 1): `shape` says what
-the d of them are, and a last column of ones meets the bias. `views` are how a module sees them. An
-`Episode` trains the active modules side by side, the bias in the last row: three times as fast as
-(N, width, fan_in + 1), the shape of torch.nn.Linear.
+the d of them are, and a last column of ones meets the bias. `views` are how a module sees them.
+Weights of a layer's active modules lie side by side, (r, fan_in + 1, N * width), the bias in the
+last row: three times as fast as (r, N, width, fan_in + 1), the shape of torch.nn.Linear.
 
 Letters: r replicas, L layers, N active modules, B batch, K emotions.
 """
@@ -47,23 +47,16 @@ class Linear:
 class Convolution:
     """Convolutional modules with ReLU, each replica's by torch's own convolution.
 
-    Parameters
-    ----------
-    shape : (height, width, channels)
-        Of the input; that of the output, `self.shape`, is (height / stride, width / stride, maps),
-        rounded up.
-    width : int
-        Feature maps of a module.
-    kernel, stride : int
-        The kernel is odd; kernel // 2 zeros pad the input. Weights of a map: row, column, channel.
+    Inputs are of `shape` (height, width, channels), outputs, `self.shape`, half as high and wide,
+    rounded up, with `width` feature maps. Weights of a map: row, column, channel.
     """
 
-    def __init__(self, shape, width, *, kernel, stride):
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel = {kernel}: choose an odd one, so that maps stay centred")
-        self.shape_in, self.width, self.kernel = shape, width, kernel
-        self.fan_in, self.options = shape[2] * kernel**2, dict(stride=stride, padding=kernel // 2)
-        self.shape = (*(-(-length // stride) for length in shape[:2]), width)
+    kernel = 3
+    options = {"stride": 2, "padding": 1}
+
+    def __init__(self, shape, width):
+        self.shape_in, self.width, self.fan_in = shape, width, shape[2] * self.kernel**2
+        self.shape = (shape[0] + 1) // 2, (shape[1] + 1) // 2, width
 
     def views(self, x):
         """Return the images of x (r, B, d + 1): (r, B, channels, height, width), channels last."""
@@ -76,21 +69,21 @@ class Convolution:
             torch.clamp_min(conv2d(*part, **self.options).movedim(1, 3), 0, out=maps)
 
     def add_up(self, parts, out):
-        """Write the sum over all modules of `parts`, outputs of `forward`, to `out`."""
+        """As in `Linear`; one by one, since torch.sum takes five times as long on maps."""
         first, *others = [outputs for part in parts for outputs in part.unbind(-2)]
-        out.copy_(first)  # one by one: torch.sum takes five times as long on maps
+        out.copy_(first)
         for outputs in others:
             out.add_(outputs)
 
     def upstream(self, delta, weights):
-        """Return the gradient by x (r, B, d); `delta` is that by what ReLU gets."""
+        """As in `Linear`."""
         size = delta.shape[1], self.shape_in[2], *self.shape_in[:2]
         pairs = zip(self._kernels(weights), self._maps(delta), strict=True)
         images = [conv2d_input(size, *pair, **self.options).movedim(1, 3) for pair in pairs]
         return torch.stack(images).flatten(2)
 
     def add_gradient(self, target, delta, views, *, beta, alpha):
-        """Make `target`, shaped as the weights, beta * target + alpha * their gradient."""
+        """As in `Linear`."""
         size = target.shape[2], self.shape_in[2], self.kernel, self.kernel
         target.mul_(beta)
         for of_replica, images, maps in zip(target, views, self._maps(delta), strict=True):
@@ -122,16 +115,18 @@ class Episode:
     """
 
     def __init__(self, modules, weights, fixed, batch_size):
-        self.modules, self.weights, self.fixed = modules, weights, fixed
-        head = weights[-1]
-        sizes = [prod(module.shape) for module in modules]
-        self.inputs = [head.new_ones(len(head), batch_size, size + 1) for size in sizes]
-        self.sums = [x[..., :-1].unflatten(2, m.shape) for x, m in zip(self.inputs, modules)]
-        self.outputs = []  # used again in each step: new memory costs more than what fills it
-        for module, *both in zip(modules, weights, fixed):
+        *layers, head = self.weights = weights
+        self.modules, self.parts = modules, []  # weights of each layer that take part
+        self.inputs, self.sums, self.outputs = [], [], []  # new memory costs more than filling it
+        for module, both in zip(modules, zip(layers, fixed, strict=True), strict=True):
+            parts = [part for part in both if part.shape[2]]
             places = len(head), batch_size, *module.shape[:-1]
-            sizes = [(*places, part.shape[2] // module.width, module.width) for part in both]
-            self.outputs.append([head.new_empty(size) for size in sizes if size[-2]])
+            sizes = [(*places, part.shape[2] // module.width, module.width) for part in parts]
+            x = head.new_ones(len(head), batch_size, prod(module.shape) + 1)
+            self.parts.append(parts)
+            self.outputs.append([head.new_empty(size) for size in sizes])
+            self.sums.append(x[..., :-1].unflatten(2, module.shape))
+            self.inputs.append(x)  # of the next layer, or the heads: the sums and ones
 
     def forward(self, x, gates):
         """Return logits (r, K, B), and what layers and head see.
@@ -142,11 +137,9 @@ class Episode:
         views = []
         for layer, module in enumerate(self.modules):
             views.append(module.views(x))
-            both = self.weights[layer], self.fixed[layer]
-            both = [weights for weights in both if weights.shape[2]]
-            for weights, outputs in zip(both, self.outputs[layer], strict=True):
-                module.forward(views[layer], weights, outputs)
-            module.add_up(self.outputs[layer], self.sums[layer])  # the input of the next layer
+            for part, outputs in zip(self.parts[layer], self.outputs[layer], strict=True):
+                module.forward(views[layer], part, outputs)
+            module.add_up(self.outputs[layer], self.sums[layer])
             if gates[layer] is not None:
                 self.sums[layer].mul_(gates[layer])
             x = self.inputs[layer]
@@ -158,16 +151,16 @@ class Episode:
         `learns` are L tensors (r, 1, ..., N, 1) that are 0 where a module is frozen, or None where
         all learn."""
         self.learns = learns
-        self.n_learning = 0 if self.weights[0].shape[2] == 0 else len(self.modules)
+        self.n_learning = len(self.modules) if self.weights[0].shape[2] else 0
         if optimiser == "sgd":  # needs no gradient in memory: what is added is the product itself
             self.targets, self.scale = self.weights, {"beta": 1.0, "alpha": -learning_rate}
             self.update = lambda: None
             return
-        learning = self.weights[-1 - self.n_learning :]
         for weights in self.weights:
             weights.grad = torch.zeros_like(weights)
         self.targets = [weights.grad for weights in self.weights]
         self.scale = {"beta": 0.0, "alpha": 1.0}
+        learning = self.weights[-1 - self.n_learning :]
         self.update = torch.optim.Adam(learning, lr=learning_rate, fused=True).step
 
     def step(self, x, goals, gates):
@@ -189,9 +182,9 @@ class Episode:
                 for one in outputs.sign_().unbind(-2):
                     one.mul_(upstream)
             if layer:
-                upstream = module.upstream(deltas[0], self.weights[layer])
-                if len(deltas) > 1:
-                    upstream += module.upstream(deltas[1], self.fixed[layer])
+                upstream, *others = map(module.upstream, deltas, self.parts[layer])
+                for other in others:
+                    upstream += other
             if self.learns[layer] is not None:
                 deltas[0] *= self.learns[layer]
             module.add_gradient(self.targets[layer], deltas[0], views[layer], **self.scale)

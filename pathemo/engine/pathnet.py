@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from .examples import BYTE, random_bytes
 from .layers import Convolution, Episode, Linear
 from .settings import Interval, check
 
 CHUNK_BYTES = 40e6  # replicas are trained some at a time: about what a processor's last cache holds
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
 ROWS = 256  # of each replica that are predicted at once, for the same reason
+BYTE = 256  # what is dropped is drawn as bytes: probabilities are multiples of 1/256
 
 
 class PathNet:
@@ -43,8 +43,6 @@ class PathNet:
         quote for the MNIST experiment of Fernando et al. 2017.
     width : int, or one int a layer
         Units, or feature maps, of a module.
-    kernel, stride : int
-        Of convolutional modules.
 
     Attributes
     ----------
@@ -75,24 +73,20 @@ class PathNet:
         n_modules=10,
         n_active=3,
         width=20,
-        kernel=3,
-        stride=2,
         device="cpu",
     ):
-        self.shape = dict(inputs=inputs, n_layers=n_layers, n_modules=n_modules, n_active=n_active)
-        check(**self.shape)
+        check(n_layers=n_layers, n_modules=n_modules)
         check({"n_active": Interval(0, n_modules)}, n_active=n_active)
-        self.shape |= dict(width=width, kernel=kernel, stride=stride)
-        self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
+        self.shape = dict(inputs=inputs, n_layers=n_layers, n_modules=n_modules, n_active=n_active)
+        self.shape["width"] = width
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.device, self.heads, self.modules = device, {}, []
         shape = (inputs,) if np.isscalar(inputs) else (*inputs[1:], inputs[0])
         for units in np.broadcast_to(width, n_layers).tolist():
             check(width=units)
-            if len(shape) == 3:
-                self.modules.append(Convolution(shape, units, kernel=kernel, stride=stride))
-            else:
-                self.modules.append(Linear(shape, units))
+            kind = Convolution if len(shape) == 3 else Linear
+            self.modules.append(kind(shape, units))
             shape = self.modules[-1].shape
         self.frozen = torch.zeros(len(seeds), n_layers, n_modules, dtype=torch.bool, device=device)
         sizes = [(len(seeds), n_modules, m.fan_in + 1, m.width) for m in self.modules]
@@ -295,8 +289,10 @@ class PathNet:
         if not dropout:
             return [[None] * self.n_layers] * steps
         widths = [module.width for module in self.modules]
-        byte = random_bytes(generators, (steps, batch_size, sum(widths))).transpose(0, 1)
-        kept = (byte.to(self.device) >= round(dropout * BYTE)) / (1 - dropout)  # (T, r, B, widths)
+        size = steps, batch_size, sum(widths)
+        drawn = [generator.integers(BYTE, size=size, dtype=np.uint8) for generator in generators]
+        byte = torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
+        kept = (byte >= round(dropout * BYTE)) / (1 - dropout)  # (T, r, B, widths)
         gates = []
         for gate, module in zip(kept.split(widths, dim=3), self.modules, strict=True):
             places = [1] * (len(module.shape) - 1)  # a feature map is dropped whole

@@ -6,10 +6,13 @@ from pandas import Interval
 
 COUNT = Interval(1, math.inf, closed="left")
 SHARE = Interval(0, 1, closed="left")  # below 1: something is left
-LIMITS = dict.fromkeys(
-    ("n_layers", "n_modules", "n_active", "width", "batch_size", "generations", "minibatches"),
-    COUNT,
-) | {
+LIMITS = {
+    "n_layers": COUNT,
+    "n_modules": COUNT,
+    "width": COUNT,
+    "batch_size": COUNT,
+    "generations": COUNT,
+    "minibatches": COUNT,
     "population_size": Interval(2, math.inf, closed="left"),  # a tournament needs two
     "steps": Interval(0, math.inf, closed="left"),
     "learning_rate": Interval(0, math.inf, closed="neither"),
@@ -23,7 +26,7 @@ LIMITS = dict.fromkeys(
 def check(limits=LIMITS, **settings):
     """Raise a ValueError that names a setting out of its limits, an interval or names to choose."""
     for name, value in settings.items():
-        limit = limits.get(name, (value,))
-        if value not in limit:
+        if value not in limits[name]:
+            limit = limits[name]
             valid = limit if isinstance(limit, Interval) else ", ".join(limit)
             raise ValueError(f"{name} = {value!r}: choose from {valid}")
