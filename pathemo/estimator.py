@@ -27,16 +27,15 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         transforms them. In `cross_val_predict` or `GridSearchCV` sources are given here, since
         `clone` drops what `fit_source` learned.
     n_layers, n_modules, n_active, width : int
-        L layers of M modules of `width` units, N of them active. Each source freezes up to N
-        modules a layer, so choose M above N times the number of tasks.
-    generations : int
-        Tournaments on each task.
+        As in `PathNet`. Each source freezes up to N modules a layer, so choose M above N times the
+        number of tasks.
+    generations, population_size : int
+        As in `pathemo.evolve`, on each task.
     minibatches : int, optional
-        T, steps of one competitor in one tournament; one pass over the rows when not given.
+        Also as there; one pass over the rows when not given.
     final_minibatches : int, optional
-        Steps that train the best path on after the evolution; as many as the evolution took when
-        not given.
-    population_size : int
+        Steps that train the best path on after the evolution, which is ours; as many as the
+        evolution took when not given.
     batch_size, learning_rate, dropout, label_smoothing
         As in `PathNet.train`.
     random_state : int, RandomState or None
@@ -47,14 +46,13 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     best_path_ : int array (L, N)
     history_ : DataFrame
-        The evolution on the target, see `pathemo.engine.evolve`.
+        The evolution on the target, see `pathemo.engine.Evolution`.
     net_ : PathNet
 
     Notes
     -----
-    Training the best path on is ours. With half of the same steps on it, accuracy on digits was
-    96.2 %, else 95.5 %. The defaults were chosen on training parts of scikit-learn's digits, wine
-    and breast-cancer.
+    With half of the same steps on the best path, accuracy on digits was 96.2 %, else 95.5 %. The
+    defaults were chosen on training parts of scikit-learn's digits, wine and breast-cancer.
 
     Source: Fernando et al. 2017, arXiv 1701.08734, section 2.
 
@@ -147,9 +145,8 @@ class PathNetClassifier(ClassifierMixin, BaseEstimator):
         shape = {name: getattr(self, name) for name in SHAPE}
         if hasattr(self, "source_net_"):
             if changed := [name for name in SHAPE if self.source_net_.shape[name] != shape[name]]:
-                raise ValueError(
-                    f"{changed} changed after the sources were learned: clone() and learn again"
-                )
+                way_out = "clone() and learn again"
+                raise ValueError(f"{changed} changed after the sources were learned: {way_out}")
             return self.source_net_
         net = PathNet(self.n_features_in_, seeds=[self._seed("network")], **shape)
         for source in self.sources:

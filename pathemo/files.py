@@ -1,8 +1,8 @@
 """The project's folders, atomic writes, and arrays that are kept on disk.
 
-What was computed of a recording, or took long to train, is kept under a digest of its content, the
-settings and the code, so that nothing outdated is ever taken; the checksum of its zip finds every
-flipped bit, so that nothing damaged is taken either.
+What was computed is kept under a digest of the recording's content, the settings and the code, so
+that nothing outdated is ever taken; the checksum of its zip finds every flipped bit, so that
+nothing damaged is taken either.
 """
 
 import ast
@@ -70,15 +70,9 @@ def n_processes(n_jobs):
 
 @contextlib.contextmanager
 def reading(path, kind, *errors):
-    """Name a file, what it should be and the way out in what reading it raises.
+    """Name a file, the `kind` of it, and a way out, in what reading it raises.
 
-    Parameters
-    ----------
-    path : str or Path
-    kind : str
-        What the file should be.
-    errors : exception types
-        With these, as with OSError, libraries say that it is damaged.
+    With `errors`, as with OSError, libraries say that it is damaged.
 
     Raises
     ------
@@ -126,8 +120,8 @@ def atomic_write(path):
     """Give a file to write bytes to; it gets its name, and replaces what had it, when all of it is
     there.
 
-    Several may write a file of one name at once: the last one's stays. OSError where it could not
-    be written, for want of space perhaps: as of `writing`, and nothing is left behind.
+    Of several who write one name at once the last one's stays. OSError as of `writing`, and nothing
+    is left behind.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -158,8 +152,7 @@ class _Statements(ast.NodeTransformer):
 
 @functools.cache
 def code_digest(*rooms):
-    """Return a digest of what modules of this package do: each room is a module, or a folder of
-    them.
+    """Return a digest of what rooms of this package, modules or folders of them, do.
 
     Comments, docstrings and layout are no part of it.
 
@@ -210,8 +203,7 @@ def per_recording(index, media, compute, settings=(), *, given=None, calls=(), n
         name the file. Arrays are kept by the file's content, the settings, and the code of the
         function's room.
     given : list, optional
-        Last argument of `compute`, one a row, which follows from file and settings, so is no part
-        of the name.
+        Last argument of `compute`, one a row, which follows from file and settings.
     calls : tuple of str
         Other rooms whose code the function calls.
     n_jobs, few : int

@@ -1,7 +1,5 @@
-"""The study's pictures: `plot_x(data, *, ax=None)` draws into `ax`, or a figure of its own.
-
-Each returns the axes; nothing is shown or saved here. One colour a protocol and one marker a
-corpus, the same in every notebook.
+"""The study's pictures: `plot_x(data, *, ax=None)` draws into `ax`, or a figure of its own, and
+returns the axes. Protocols have their colour and corpora their marker in all of them.
 """
 
 import matplotlib.pyplot as plt
@@ -77,10 +75,10 @@ def plot_path(paths, *, n_modules, frozen=None, ax=None):
     links = np.einsum("plm,plk->lmk", nodes[:, :-1], nodes[:, 1:]) / n_paths
     ax = _axes(ax, 2 * n_layers + 2.4, 0.45 * n_modules + 1.2)
     # One geometry: layers 4 apart, modules 1 apart, of radius 0.33
-    for layer, start, end in np.argwhere(links):
-        share = links[layer, start, end]
-        looks = dict(color=(PATH_COLOR, 0.2 + 0.65 * share), linewidth=3 * share, zorder=0)
-        ax.plot([4 * layer + 0.33, 4 * layer + 3.67], [start, end], **looks)
+    for (layer, *ends), share in np.ndenumerate(links):
+        if share:
+            looks = dict(color=(PATH_COLOR, 0.2 + 0.65 * share), linewidth=3 * share, zorder=0)
+            ax.plot([4 * layer + 0.33, 4 * layer + 3.67], ends, **looks)
     for (layer, module), share in np.ndenumerate(active.mean(axis=0)):
         fill = FROZEN_COLOR if frozen[layer, module] else "white"
         edge = (PATH_COLOR, 0.25 + 0.75 * share) if share else IDLE_COLOR
@@ -100,11 +98,11 @@ def plot_confusion(counts, *, ax=None):
     `counts` (K, K) are of clips, as of `metrics.confusion`; a cell without clips stays blank.
     """
     ax = _axes(ax, 0.75 * len(counts) + 1.8, 0.7 * len(counts) + 1.4)
-    share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
     ax.imshow(share, cmap=SHADES, vmin=0, vmax=100)  # seaborn would draw all panels for each
     for (row, column), clips in np.ndenumerate(counts):
         if clips:
-            percent = share.iloc[row, column]
+            percent = share[row, column]
             color = "white" if percent > 60 else "black"
             ax.text(column, row, f"{percent:.0f}\n{clips}", color=color, **CENTRED)
     ax.set_xticks(range(len(counts)), counts.columns, rotation=30)
@@ -133,13 +131,13 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
     values = means.unstack().reindex(columns=table["protocol"])  # (speakers, protocols)
     colors = table["protocol"].map(PROTOCOL_COLORS).fillna(GREY)
     ax = _axes(ax, max(1.1 * len(table) + 0.8, 5.5), 4.5)
-    joined, size, places = len(values) <= 30, 28, np.zeros(len(values))
-    if not joined:
-        values, size = values.groupby("target").transform(np.sort), 6
-        places = np.linspace(-0.25, 0.1, len(values))
-    for place, ((target, _), scores) in zip(places, values.iterrows()):
-        if joined:
-            ax.plot(scores.to_numpy(), color=IDLE_COLOR, linewidth=0.8, zorder=0)
+    if len(values) <= 30:
+        size, places = 28, np.zeros(len(values))
+        ax.plot(values.T.to_numpy(), color=IDLE_COLOR, linewidth=0.8, zorder=0)
+    else:
+        values = values.groupby("target").transform(np.sort)
+        size, places = 6, np.linspace(-0.25, 0.1, len(values))
+    for place, ((target, _), scores) in zip(places, values.iterrows(), strict=True):
         marker = CORPUS_MARKERS.get(target, "P")
         ax.scatter(table.index + place, scores, s=size, c=colors, marker=marker, alpha=0.55)
     ax.vlines(table.index + 0.2, table["low"], table["high"], colors, linewidth=2)
@@ -155,11 +153,10 @@ def plot_comparison(rows, *, chance, metric="uar", ax=None):
     return ax
 
 
-def plot_difference_curve(differences, variants, *, margin=2, label, legend=True, ax=None):
+def plot_difference_curve(differences, variants, *, label, legend, ax=None):
     """Draw paired differences over variants of a task, a line a protocol, with 95 % intervals.
 
-    Shaded is what is smaller than `margin` [points]: an interval that lies in it whole tells that
-    protocol and rival are level.
+    Shaded is what counts as level, see `metrics.MARGIN`.
 
     Parameters
     ----------
@@ -174,17 +171,17 @@ def plot_difference_curve(differences, variants, *, margin=2, label, legend=True
     legend : bool
         Name the protocols, right of the axes; of a row of panels the last one is enough.
     """
-    ax, numbers = _axes(ax, 8, 4.5), ["difference", "low", "high"]
-    table = differences[differences["variant"].isin(variants)]
-    table = table.assign(
-        **100 * table[numbers], place=pd.Index(variants).get_indexer(table["variant"])
-    )
-    curves = _ordered(table.sort_values("place")).groupby("protocol", sort=False)
+    place = pd.Index(variants).get_indexer(differences["variant"])
+    table = differences.assign(place=place)[place >= 0].sort_values("place")
+    table[["difference", "low", "high"]] *= 100
+    curves = _ordered(table).groupby("protocol", sort=False)
+    ax = _axes(ax, 8, 4.5)
     for rank, (protocol, curve) in enumerate(curves):
         color = PROTOCOL_COLORS.get(protocol, GREY)
         place = curve["place"] + 0.06 * (rank - (len(curves) - 1) / 2)  # beside each other
         ax.vlines(place, curve["low"], curve["high"], color)
         ax.plot(place, curve["difference"], "o-", color=color, label=protocol)
+    margin = 100 * metrics.MARGIN
     ax.axhspan(-margin, margin, color=IDLE_COLOR, alpha=0.5, linewidth=0, zorder=0)
     ax.axhline(0, color=GREY, linewidth=1, zorder=0)
     ax.set_xticks(range(len(variants)), variants.values())
@@ -195,28 +192,29 @@ def plot_difference_curve(differences, variants, *, margin=2, label, legend=True
 
 
 def plot_transfer_matrix(
-    differences, *, label="gain in UAR over from scratch [points]", limit=None, ax=None
+    differences, *, limit, label="gain in UAR over from scratch [points]", ax=None
 ):
     """Draw gains by source (rows) and target (columns), in points, with their 95 % intervals.
 
     Coloured and bold is what is clear of zero, white with grey text what is not. Single sources
     come first, then pools ("a&b"), then those learned in turn ("a+b"). `differences` has columns
     source, target, difference, low and high, as of `metrics.compare`. Colours end at `limit`
-    [points], the largest gain when not given; panels with the same limit can be compared.
+    [points].
     """
     points = 100 * differences.set_index(["source", "target"])[["difference", "low", "high"]]
     clear = (points["low"] > 0) | (points["high"] < 0)
     gains = points["difference"].where(clear, 0).unstack()
     gains = gains.loc[sorted(gains.index, key=lambda name: (name.count("+"), name.count("&")))]
-    limit = limit or points["difference"].abs().max()
     ax = _axes(ax, 1.5 * len(gains.columns) + 3, 0.8 * len(gains) + 1.2)
     ax.set_facecolor("#EBEBEB")  # not run
     image = ax.imshow(gains, cmap=GAINS, vmin=-limit, vmax=limit, aspect="auto")
     for (source, target), (gain, low, high) in points.iterrows():
-        strong = "white" if abs(gain) > 0.6 * limit else "black"
-        looks = {"color": strong, "weight": "bold"} if clear[source, target] else {"color": GREY}
+        color, weight = GREY, "normal"
+        if clear[source, target]:
+            color, weight = "white" if abs(gain) > 0.6 * limit else "black", "bold"
         place = gains.columns.get_loc(target), gains.index.get_loc(source)
-        ax.text(*place, f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]", **looks, **CENTRED)
+        text = f"{gain:+.1f}\n[{low:.1f}, {high:.1f}]"
+        ax.text(*place, text, color=color, weight=weight, **CENTRED)
     ax.set_xticks(range(len(gains.columns)), gains.columns)
     ax.set_yticks(range(len(gains)), gains.index)
     ax.set(xlabel="target", ylabel="source")

@@ -380,7 +380,7 @@ def test_impossible_shapes_are_named(wrong, words):
         (dict(dropout=1.0), r"dropout = 1.0: choose from \[0, 1\)"),
         (dict(batch_size=0), "batch_size = 0"),
         (dict(learning_rate=0), r"learning_rate = 0: choose from \(0, inf\)"),
-        (dict(steps=-1), "steps = -1"),
+        (dict(steps=0), r"steps = 0: choose from \[1, inf\)"),
         (dict(label_smoothing=1), "label_smoothing = 1"),
     ],
 )

@@ -1,9 +1,5 @@
 """The engine: PathNets of stacked replicas, the examples that they learn from, and the evolution of
-paths.
-
-layers.py computes and differentiates modules, examples.py holds inputs, pathnet.py trains and
-predicts, evolution.py holds the tournament, settings.py what all their settings may be. Nothing
-here knows of corpora or emotions."""
+paths. Nothing here knows of corpora or emotions."""
 # ruff: noqa: F401
 
 from .evolution import Evolution, Population, evolve, mutate, random_genotype

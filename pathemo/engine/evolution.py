@@ -24,10 +24,9 @@ def random_genotype(generator, *, n_layers, n_modules, n_active):
 def mutate(genotype, generator, *, n_modules, n_forced=0):
     """Return a mutated copy of a genotype (n_layers, n_active).
 
-    Each gene moves, with probability 1 / number of genes, by an integer drawn from [-2, 2], beyond
-    the edge of a layer on at its other edge, but not onto a module that the path already uses
-    there: the paper leaves open both edge and distinctness. The first `n_forced` genes of each
-    layer never move.
+    Each gene but the first `n_forced` of a layer moves, with probability 1 / number of genes, by an
+    integer drawn from [-2, 2]. The paper leaves open, and we chose: beyond the edge of a layer it
+    goes on at the other edge, and it never moves onto a module that the path already uses there.
 
     >>> mutate(np.array([[1, 4]]), np.random.default_rng(10), n_modules=6)
     array([[2, 4]])
@@ -45,8 +44,6 @@ def mutate(genotype, generator, *, n_modules, n_forced=0):
 
 class Population:
     """Genotypes of R replicas with the fitness each one had when it last competed.
-
-    Each replica draws from its own generator, so what happens to it does not depend on the others.
 
     Parameters
     ----------
@@ -93,8 +90,8 @@ class Population:
     def settle(self, pairs, fitness):
         """Return who won, 0 or 1 for each replica; the loser becomes a mutated copy of the winner.
 
-        `pairs` (R, 2) are places of the competitors, from `draw`, `fitness` (R, 2) what each
-        reached. A tie goes to the second, which was trained last."""
+        `pairs` (R, 2) are places as of `draw`, `fitness` (R, 2) is what each reached. A tie goes to
+        the second, which was trained last."""
         winners = (fitness[:, 1] >= fitness[:, 0]).astype(int)
         for replica, (pair, winner) in enumerate(zip(pairs, winners, strict=True)):
             first, loser = pair[winner], pair[1 - winner]
@@ -110,11 +107,17 @@ class Population:
 
 
 class Evolution(NamedTuple):
-    """What `evolve` found: the best path of each replica, and how it came about."""
+    """What `evolve` found: the best path of each replica, and how it came about.
+
+    `history` has a row a tournament and replica: generation, replica, genotype_first,
+    genotype_second (modules of each layer: "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner
+    (0 or 1), steps (spent so far), and the share of frozen modules of the winner, frozen_share, and
+    the loser, frozen_share_lost.
+    """
 
     best: np.ndarray  # (R, L, N)
     populations: np.ndarray  # (generations + 1, R, population_size, L, N), at first and after each
-    history: pd.DataFrame  # a row a tournament and replica, see `evolve`
+    history: pd.DataFrame
 
 
 def evolve(
@@ -130,10 +133,9 @@ def evolve(
 ):
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
 
-    In each generation, in every replica, two genotypes of the population are drawn, each is trained
-    for `minibatches` steps, and a mutated copy of the winner takes the loser's place. Fitness is
-    the accuracy over those minibatches. Ours: the best path is the one that was fittest when it
-    last competed.
+    In each generation and replica two genotypes of the population are drawn and trained, and a
+    mutated copy of the winner takes the loser's place. Fitness is the accuracy over the minibatches
+    of this training. Ours: the best path is the one that was fittest when it last competed.
 
     Parameters
     ----------
@@ -145,32 +147,24 @@ def evolve(
         Tournaments a replica; the budget is generations * 2 * minibatches gradient steps.
     population_size : int
         The fewer, the more of the budget each path gets; the paper's are 64.
+    minibatches : int
+        Gradient steps of one competitor in one tournament.
     forced : int array (R, L, F), optional
         Modules that every path uses before its N own ones, and that do not learn: the frozen path,
         which in the paper is free to be used or not.
     **training
         Passed to `PathNet.train`, whose FloatingPointError it raises.
-
-    Returns
-    -------
-    evolution : Evolution
-        `history` has the columns generation, replica, genotype_first, genotype_second (modules of
-        each layer: "0 3 7 / 1 2 5"), fitness_first, fitness_second, winner (0 or 1), steps (spent
-        so far), and the share of frozen modules of both: frozen_share (winner), frozen_share_lost.
     """
     check(generations=generations, minibatches=minibatches)
     shape = dict(n_layers=net.n_layers, n_modules=net.n_modules, n_active=net.n_active)
     population = Population(net.generators, size=population_size, forced=forced, **shape)
-    n_fixed = 0 if forced is None else forced.shape[2]
+    training |= dict(steps=minibatches, n_fixed=population.genotypes.shape[3] - net.n_active)
     populations, history = [population.genotypes.copy()], []
     replica, frozen = np.arange(net.n_replicas), net.frozen.cpu().numpy()
     for generation in range(generations):
         pairs = population.draw()
         first, second = (population.paths(places) for places in pairs.T)
-        fitness = [
-            net.train(task, paths, examples, steps=minibatches, n_fixed=n_fixed, **training)
-            for paths in (first, second)
-        ]
+        fitness = [net.train(task, paths, examples, **training) for paths in (first, second)]
         winner = population.settle(pairs, np.stack(fitness, axis=1))
         populations.append(population.genotypes.copy())
         on_frozen = [np.take_along_axis(frozen, paths, axis=2) for paths in (first, second)]

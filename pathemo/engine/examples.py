@@ -7,9 +7,9 @@ import torch
 class Examples:
     """Inputs and labels that R replicas share, and the rows that each may learn from.
 
-    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, and by no
-    others; those of a group (a corpus) by the rows of that group. Each distinct choice of rows (a
-    fold) has a scaled copy of all: folds * n * (d + 1) * 4 bytes.
+    Inputs are scaled to mean 0 and spread 1 by the rows that a replica learns from, those of a
+    group (a corpus) by the rows of that group. Each distinct choice of rows (a fold) has a scaled
+    copy of all: folds * n * (d + 1) * 4 bytes.
 
     Parameters
     ----------
@@ -17,11 +17,10 @@ class Examples:
     labels : int array (n,)
         Emotions as integers 0..K-1.
     rows : list of R int arrays
-        The rows that each replica may learn from.
     group : int array (n,), optional
         The corpus of each row, 0..G-1, where there are several.
     scaling : list of F pairs of arrays (G, d), optional
-        Mean and 1 / spread of each fold, the `scaling` of other examples, to take their place.
+        Mean and 1 / spread of each fold: the `scaling` of other examples.
 
     Attributes
     ----------
@@ -52,16 +51,16 @@ class Examples:
         self.first = torch.as_tensor([first[key] for key in keys], device=device)
 
     def inputs(self, rows, replicas=slice(None)):
-        """Return the inputs (r, B, d + 1) at `rows` (r, B) of each replica; their last is 1."""
+        """Return the inputs (r, B, d + 1) at `rows` (r, B); their last is 1."""
         places = torch.as_tensor(rows, device=self.device) + self.first[replicas, None]
         return self.table.index_select(0, places.flatten()).view(*places.shape, -1)
 
     def draw(self, generators, replicas, *, steps, batch_size, balanced):
         """Return the rows of the next minibatches of some replicas: int tensor (steps, r, B).
 
-        Each draws from its own generator, with replacement. Balanced minibatches draw an emotion
-        (of a group) first and one of its rows second: rare emotions weigh as much as common ones,
-        as in UAR, and small corpora as much as large ones."""
+        They are drawn with replacement. Balanced minibatches draw an emotion (of a group) first and
+        one of its rows second: rare emotions weigh as much as common ones, as in UAR, and small
+        corpora as much as large ones."""
         minibatches = []
         for generator, rows in zip(generators, self.rows[replicas], strict=True):
             if not balanced:
@@ -77,11 +76,10 @@ class Examples:
 
 
 def _scaling(features, group, rows):
-    """Return mean and 1 / spread (G, d) of the rows of each group; 0 for the spread of a constant.
+    """Return mean and 1 / spread (G, d) of the rows of each group, 0 for the spread of a constant.
 
-    Constant is what varies by rounding alone: beside its own mean, or beside all features, of
-    which it may be a difference.
-    """
+    Constant is what varies by rounding alone, of its own mean, or of all features, of which it may
+    be a difference."""
     means, scales = np.zeros((2, max(group) + 1, features.shape[1]), np.float32)
     for number in np.unique(group[rows]):
         mine = features[rows][group[rows] == number]

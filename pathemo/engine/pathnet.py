@@ -1,9 +1,8 @@
 """PathNet with its replicas stacked: R independent super-networks in one tensor program.
 
 A study trains the same small network hundreds of times (folds x seeds x directions): stacked, tiny
-products become batched ones that fill a processor. Every tensor has a leading replica axis, every
-replica draws from a generator of its own, so what it learns does not depend on who shares the
-stack.
+products become batched ones that fill a processor. Every replica draws from a generator of its own,
+so what it learns does not depend on who shares the stack.
 
 Letters: R replicas, L layers, M modules, N active modules, B batch, T minibatches, K emotions; r
 replicas of a chunk. Source: Fernando et al. 2017, arXiv 1701.08734.
@@ -168,8 +167,7 @@ class PathNet:
         balanced=True,
         n_fixed=0,
     ):
-        """Train the modules on `paths` and the head of `task`; return the accuracy of each replica
-        (R,).
+        """Train the modules on `paths` and the head of `task`; return each replica's accuracy (R,).
 
         It is the mean over the minibatches as they were seen, before each step.
 
@@ -232,9 +230,8 @@ class PathNet:
             self._assert_finite(task, replicas, [logits[-1], *weights])
             self.heads[task][replicas] = weights.pop()
             for bank, learned, place in zip(self.layers, weights, places, strict=True):
-                by_module = *learned.shape[:2], place[1].shape[1], bank.shape[2]
-                learned = learned.view(by_module)  # (r, fan_in + 1, N, width)
-                bank.mT[place] = learned.transpose(1, 2)
+                by_module = place[1].shape[1], bank.shape[2]  # N, width
+                bank.mT[place] = learned.unflatten(2, by_module).transpose(1, 2)
             accuracy[replicas] = correct.cpu() / (steps * batch_size)
         return accuracy
 
@@ -245,8 +242,8 @@ class PathNet:
         `rows`, a list of R int arrays, are those that the replicas learn from when not given.
         """
         rows = examples.rows if rows is None else rows
-        longest = max(len(of_replica) for of_replica in rows)
-        posteriors = []
+        longest = max(map(len, rows))
+        posteriors, no_gates = [], [None] * self.n_layers
         for replicas in self._chunks(min(longest, ROWS)):
             padded = np.stack([np.resize(of_replica, longest) for of_replica in rows[replicas]])
             weights, places = self._check_out(replicas, paths)
@@ -255,8 +252,7 @@ class PathNet:
             parts = []
             for part in np.array_split(padded, -(-longest // ROWS), axis=1):
                 episode = Episode(self.modules, weights, nothing, part.shape[1])
-                inputs, no_gates = examples.inputs(part, replicas), [None] * self.n_layers
-                logits, _ = episode.forward(inputs, no_gates)
+                logits, _ = episode.forward(examples.inputs(part, replicas), no_gates)
                 parts.append(logits.softmax(1).mT.cpu().numpy())
             chunk = np.concatenate(parts, axis=1)  # (r, longest, K)
             posteriors += [p[: len(r)] for p, r in zip(chunk, rows[replicas], strict=True)]

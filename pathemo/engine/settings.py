@@ -14,7 +14,7 @@ LIMITS = {
     "generations": COUNT,
     "minibatches": COUNT,
     "population_size": Interval(2, math.inf, closed="left"),  # a tournament needs two
-    "steps": Interval(0, math.inf, closed="left"),
+    "steps": COUNT,
     "learning_rate": Interval(0, math.inf, closed="neither"),
     "gaussian_noise": Interval(0, math.inf, closed="left"),
     "dropout": SHARE,
