@@ -61,17 +61,17 @@ class Examples:
         They are drawn with replacement. Balanced minibatches draw an emotion (of a group) first and
         one of its rows second: rare emotions weigh as much as common ones, as in UAR, and small
         corpora as much as large ones."""
-        minibatches = []
+        minibatches, size = [], (steps, batch_size)
         for generator, rows in zip(generators, self.rows[replicas], strict=True):
-            if not balanced:
-                minibatches.append(rows[generator.integers(len(rows), size=(steps, batch_size))])
-                continue
-            order = np.argsort(self.strata[rows], kind="stable")
-            strata = self.strata[rows][order]
-            _, starts, counts = np.unique(strata, return_index=True, return_counts=True)
-            emotion = generator.integers(len(counts), size=(steps, batch_size))
-            within = (generator.random((steps, batch_size)) * counts[emotion]).astype(int)
-            minibatches.append(rows[order[starts[emotion] + within]])
+            if balanced:
+                order = np.argsort(self.strata[rows], kind="stable")
+                _, counts = np.unique(self.strata[rows], return_counts=True)
+                emotion = generator.integers(len(counts), size=size)
+                within = (generator.random(size) * counts[emotion]).astype(int)
+                places = order[(counts.cumsum() - counts)[emotion] + within]
+            else:
+                places = generator.integers(len(rows), size=size)
+            minibatches.append(rows[places])
         return torch.as_tensor(np.stack(minibatches, axis=1), device=self.device)
 
 

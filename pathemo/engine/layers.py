@@ -64,9 +64,9 @@ class Convolution:
 
     def forward(self, views, weights, out):
         """Write the outputs of modules to `out` (r, B, height, width, N, maps)."""
-        parts = zip(views, self._kernels(weights), weights[:, -1], strict=True)
-        for part, maps in zip(parts, out.flatten(-2), strict=True):
-            torch.clamp_min(conv2d(*part, **self.options).movedim(1, 3), 0, out=maps)
+        parts = zip(views, self._kernels(weights), weights[:, -1], out.flatten(-2), strict=True)
+        for *inputs, maps in parts:
+            torch.clamp_min(conv2d(*inputs, **self.options).movedim(1, 3), 0, out=maps)
 
     def add_up(self, parts, out):
         """As in `Linear`; one by one, since torch.sum takes five times as long on maps."""

@@ -40,7 +40,7 @@ class PathNet:
     n_layers, n_modules, n_active : int
         L layers of M modules, N of them active. The defaults are those that re-implementations
         quote for the MNIST experiment of Fernando et al. 2017.
-    width : int, or one int a layer
+    width : int
         Units, or feature maps, of a module.
 
     Attributes
@@ -74,18 +74,18 @@ class PathNet:
         width=20,
         device="cpu",
     ):
-        check(n_layers=n_layers, n_modules=n_modules)
+        check(n_layers=n_layers, n_modules=n_modules, width=width)
         check({"n_active": Interval(0, n_modules)}, n_active=n_active)
-        self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
         self.shape = dict(inputs=inputs, n_layers=n_layers, n_modules=n_modules, n_active=n_active)
         self.shape["width"] = width
+        self.n_layers, self.n_modules, self.n_active = n_layers, n_modules, n_active
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.device, self.heads, self.modules = device, {}, []
-        shape = (inputs,) if np.isscalar(inputs) else (*inputs[1:], inputs[0])
-        for units in np.broadcast_to(width, n_layers).tolist():
-            check(width=units)
-            kind = Convolution if len(shape) == 3 else Linear
-            self.modules.append(kind(shape, units))
+        kind, shape = Linear, (inputs,)
+        if not np.isscalar(inputs):
+            kind, shape = Convolution, (*inputs[1:], inputs[0])  # channels last
+        for _ in range(n_layers):
+            self.modules.append(kind(shape, width))
             shape = self.modules[-1].shape
         self.frozen = torch.zeros(len(seeds), n_layers, n_modules, dtype=torch.bool, device=device)
         sizes = [(len(seeds), n_modules, m.fan_in + 1, m.width) for m in self.modules]
@@ -284,16 +284,13 @@ class PathNet:
         """Return T lists of L tensors (r, B, ..., width), 0 where a unit is dropped, or of None."""
         if not dropout:
             return [[None] * self.n_layers] * steps
-        widths = [module.width for module in self.modules]
-        size = steps, batch_size, sum(widths)
+        *places, width = self.modules[0].shape
+        size = steps, batch_size, self.n_layers * width
         drawn = [generator.integers(BYTE, size=size, dtype=np.uint8) for generator in generators]
         byte = torch.as_tensor(np.stack(drawn, axis=1), device=self.device)
-        kept = (byte >= round(dropout * BYTE)) / (1 - dropout)  # (T, r, B, widths)
-        gates = []
-        for gate, module in zip(kept.split(widths, dim=3), self.modules, strict=True):
-            places = [1] * (len(module.shape) - 1)  # a feature map is dropped whole
-            gates.append(gate.unflatten(3, (*places, module.width)))
-        return list(zip(*gates, strict=True))
+        kept = (byte >= round(dropout * BYTE)) / (1 - dropout)  # (T, r, B, L * width)
+        size = self.n_layers, *[1] * len(places), width  # a feature map is dropped whole
+        return [gates.unbind(2) for gates in kept.unflatten(3, size)]
 
     def _draw_noise(self, generators, x):
         """Return normal noise of the shape of inputs x (r, B, d + 1) without their ones."""

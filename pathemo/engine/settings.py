@@ -26,7 +26,7 @@ LIMITS = {
 def check(limits=LIMITS, **settings):
     """Raise a ValueError that names a setting out of its limits, an interval or names to choose."""
     for name, value in settings.items():
-        if value not in limits[name]:
-            limit = limits[name]
+        limit = limits[name]
+        if value not in limit:
             valid = limit if isinstance(limit, Interval) else ", ".join(limit)
             raise ValueError(f"{name} = {value!r}: choose from {valid}")
