@@ -31,7 +31,8 @@ class Examples:
     def __init__(self, features, labels, rows, *, group=None, scaling=None, device="cpu"):
         features = np.moveaxis(np.asarray(features, np.float32), 1, -1)  # channels of images last
         features = features.reshape(len(features), -1)
-        self.labels, self.rows, self.device = np.asarray(labels), rows, device
+        self.labels, self.rows = np.asarray(labels), [np.asarray(of_replica) for of_replica in rows]
+        self.device = device
         if self.labels.dtype.kind not in "iu" or self.labels.min(initial=0) < 0:
             raise ValueError(f"labels {labels[:3]}: number the emotions from 0, as np.unique does")
         wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
@@ -40,8 +41,8 @@ class Examples:
             raise ValueError(f"features of {len(wrong)} rows are not finite, {first}")
         group = np.zeros(len(features), int) if group is None else group
         _, self.strata = np.unique([group, self.labels], axis=1, return_inverse=True)
-        keys = [of_replica.tobytes() for of_replica in rows]
-        folds = dict(zip(keys, rows, strict=True))
+        keys = [of_replica.tobytes() for of_replica in self.rows]
+        folds = dict(zip(keys, self.rows, strict=True))
         self.scaling = scaling or [_scaling(features, group, fold) for fold in folds.values()]
         table = np.ones((len(folds), len(features), features.shape[1] + 1), dtype=np.float32)
         for scaled, (mean, scale) in zip(table, self.scaling, strict=True):
