@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from .settings import Interval, check
 
@@ -129,6 +130,7 @@ def evolve(
     population_size=4,
     minibatches=50,
     forced=None,
+    progress=False,
     **training,
 ):
     """Evolve the path that `task` uses, training the modules on the way; return an `Evolution`.
@@ -152,6 +154,8 @@ def evolve(
     forced : int array (R, L, F), optional
         Modules that every path uses before its N own ones, and that do not learn: the frozen path,
         which in the paper is free to be used or not.
+    progress : bool
+        Show a bar.
     **training
         Passed to `PathNet.train`, whose FloatingPointError it raises.
     """
@@ -161,7 +165,7 @@ def evolve(
     training |= dict(steps=minibatches, n_fixed=population.genotypes.shape[3] - net.n_active)
     populations, history = [population.genotypes.copy()], []
     replica, frozen = np.arange(net.n_replicas), net.frozen.cpu().numpy()
-    for generation in range(generations):
+    for generation in tqdm(range(generations), desc=task, unit="generation", disable=not progress):
         pairs = population.draw()
         first, second = (population.paths(places) for places in pairs.T)
         fitness = [net.train(task, paths, examples, **training) for paths in (first, second)]
