@@ -313,7 +313,8 @@ def results_table(rows, *, row=("target", "modality", "inputs", "source"), metri
 
 
 def score_table(rows, by, *, metric="uar"):
-    """Return the same as one column named as the metric, a line for each value of `by`."""
+    """Return a score in percent with its interval as text, in a column named as the metric, a line
+    for each value of `by`."""
     measured = rows[rows["metric"].eq(metric) & rows["value"].notna()]
     table = summary(measured, by, metric=metric).replace({"source": ""}, "none").set_index(by)
     percent = (100 * table[["mean", "low", "high"]].clip(0, 1)).map("{:.1f}".format).astype(str)

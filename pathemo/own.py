@@ -72,16 +72,16 @@ def _yaml(settings):
 
 def _n_copies(index, other):
     """Return how many recordings of an index another one has too, byte for byte."""
-    media = ["audio", "video", "image"]
-    own, others = (
-        pd.Series(
-            {path: os.path.getsize(path) for path in table.reindex(columns=media).stack().dropna()}
-        )
-        for table in (index, other)
-    )
+    own, others = _sizes(index), _sizes(other)
     alike = own.index[own.isin(others)], others.index[others.isin(own)]  # few have to be read
     own, others = (paths.map(pooch.file_hash) for paths in alike)
     return own.isin(others).sum()
+
+
+def _sizes(index):
+    """Return the size [bytes] of each recording, by its path."""
+    paths = index.reindex(columns=["audio", "video", "image"]).stack().dropna()
+    return pd.Series({path: os.path.getsize(path) for path in paths})
 
 
 def _notebooks(paper, path, kind, sources):
