@@ -479,6 +479,7 @@ def test_a_verdict_counts_by_hand():
         "undecided in 1; 1 significant at 5 %"
     )
     assert "level in 0" in metrics.verdict(table, margin=0.01)
+    assert "over 1 comparison;" in metrics.verdict(table[:1])
 
 
 EFFECTS = {  # low, high, corrected p
