@@ -245,7 +245,7 @@ def verdict(differences, *, margin=MARGIN, level=0.05):
     said = _outcomes(differences, margin)
     counts = [f"{word} in {said.eq(word).sum()}" for word in ("better", "worse", "level")]
     significant = (holm(differences["p"]) < level).sum()
-    comparisons = f"{len(said)} comparison{'s' * (len(said) > 1)}"
+    comparisons = f"{len(said)} comparison{'s' * (len(said) != 1)}"
     return (
         f"{100 * differences['difference'].mean():+.1f} points on average over {comparisons}; "
         f"{', '.join(counts)}, undecided in {said.eq('').sum()}; {significant} "
@@ -381,7 +381,9 @@ def _interval(values, by, unit):
         .agg(["mean", "sem", "count"])
         for factor in (UNITS[unit], ["seed"])
     )
-    variances = [means["sem"] ** 2, of_seeds["sem"].fillna(0) ** 2]
+    pairs = values.drop_duplicates([*by, *UNITS[unit], "seed"]).groupby(by).size()
+    crossed = pairs > means["count"]  # units with several seeds
+    variances = [means["sem"] ** 2, of_seeds["sem"].where(crossed, 0).fillna(0) ** 2]
     freedom = [means["count"] - 1, (of_seeds["count"] - 1).clip(lower=1)]
     error, total = sum(variances) ** 0.5, sum(variances)
     df = total**2 / sum(variance**2 / own for variance, own in zip(variances, freedom))

@@ -19,7 +19,7 @@ from . import corpora, files, report, splits
 BASELINES, VISUAL = "02_single_domain_baselines", "03_visual_transfer"
 AUDIO, COMPARISON = "04_audio_multi_source_transfer", "05_fine_tuning_comparison"
 STEPS_A_SECOND = 1200  # path-steps of one core, at the study's sizes: about
-RUNS = {"speech": 400, "faces": 200}  # protocols, source lists, draws and inputs of a target: about
+RUNS = {"speech": 300, "faces": 200}  # protocols, source lists, draws and inputs of a target: about
 HEADER = "# {path} as a target, with the settings of paper.yaml. Made by `python -m pathemo new`.\n"
 
 

@@ -79,8 +79,7 @@ PROTOCOLS = {  # what each does to the defaults
     "pathnet_final": dict(final_share=0.5),
     "pathnet_shared": dict(final_share=0.5, frozen_path="forced", head="shared", fresh=0.03),
 }
-IN_SEQUENCE = "fine_tune", "fine_tune_shared", "rehearsal", "joint"
-IN_SEQUENCE += "pathnet", "pathnet_final", "pathnet_shared"
+IN_SEQUENCE = "fine_tune", "fine_tune_shared", "rehearsal", "joint", "pathnet", "pathnet_shared"
 
 
 class NotLearnable(ValueError):

@@ -168,6 +168,15 @@ def test_a_draw_may_take_the_place_of_a_speaker():
     assert row["n_draws"] == 3 and "n_speakers" not in row
 
 
+def test_a_seed_of_each_draw_alone_is_no_factor_of_its_own():
+    """Its variance is in that of draws: 0.5, 0.6 and 0.7 give an interval of three numbers."""
+    draws = [rows_of([[0.4 + d / 10], [0.6 + d / 10]], draw=d, seed=d) for d in range(3)]
+    row = metrics.summary(pd.concat(draws), ["target"], unit="draw").loc[0]
+    interval = stats.ttest_1samp([0.5, 0.6, 0.7], 0).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+    assert row["n_seeds"] == 3
+
+
 def test_summary_pools_over_seeds():
     """The pooled column is the mean over seeds of the rows of all clips."""
     pooled = rows_of([[0.5, 0.7]], fold="all", speaker="all")
