@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes, each with all cores, stand still
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test asserts a time
 hypothesis.settings.load_profile("untimed")
 
