@@ -25,7 +25,6 @@ PROTOCOL_COLORS = {
     "frozen_features": "#009E73",
     "pathnet_scratch": "#56B4E9",
     "pathnet": "#0072B2",
-    "pathnet_final": "#3A2FD0",
     "pathnet_shared": "#00315C",
     "zero_shot": "#F0E442",
 }

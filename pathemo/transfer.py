@@ -76,7 +76,6 @@ PROTOCOLS = {  # what each does to the defaults
     "joint": dict(evolving=False),
     "pathnet_scratch": dict(),
     "pathnet": dict(),
-    "pathnet_final": dict(final_share=0.5),
     "pathnet_shared": dict(final_share=0.5, frozen_path="forced", head="shared", fresh=0.03),
 }
 IN_SEQUENCE = "fine_tune", "fine_tune_shared", "rehearsal", "joint", "pathnet", "pathnet_shared"
@@ -149,16 +148,12 @@ def pathnet(target, sources=(), **settings):
     return _learn_all("pathnet" if sources else "pathnet_scratch", target, sources, settings)
 
 
-def pathnet_final(target, sources=(), **settings):
-    """Return the outcome of `pathnet` whose best path is trained on, for half of the budget."""
-    return _learn_all("pathnet_final", target, sources, settings)
-
-
 def pathnet_shared(target, sources, **settings):
-    """Return the outcome of `pathnet_final` that starts the target as what the sources taught.
+    """Return the outcome of a PathNet that starts the target as what the sources taught.
 
-    Ours: the frozen path stays active beside the modules that evolve, heads start with what the
-    sources know of the same emotions, and fresh modules are nearly silent at first."""
+    Ours: half of the budget trains the best path on, the frozen path stays active beside the
+    modules that evolve, heads start with what the sources know of the same emotions, and fresh
+    modules are nearly silent at first."""
     return _learn_all("pathnet_shared", target, sources, settings)
 
 

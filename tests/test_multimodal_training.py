@@ -175,15 +175,16 @@ def test_over_folds_is_one_training_a_seed_and_part_and_kept(tmp_path, monkeypat
     monkeypatch.setattr(training, "fit", lambda *a, **k: trained.append(a[1]) or fit(*a, **k))
     folds = splits.speaker_folds(pd.DataFrame({"speaker": SPEAKER[::2]}), 3, 0)
     parts = fusion.nested_parts(folds)
-    job = LSTM, (TRACKS,), Frames(), parts, (0, 1)
-    outputs = training.over_folds(*job, epochs=2)
-    assert outputs.shape == (2, 6, 48, 4) and len(trained) == 12
+    job = LSTM, (TRACKS,), Frames(), parts, (0, 1), dict(epochs=2)
+    other = LSTM, (TRACKS,), Frames(), parts[:1], (0,), dict(epochs=1)
+    outputs, others = training.over_folds([job, other])
+    assert outputs.shape == (2, 6, 48, 4) and others.shape == (1, 1, 48, 4) and len(trained) == 13
     for part, (tracks, labels) in zip([*parts, *parts], trained):
         rows = np.sort([2 * part.train, 2 * part.train + 1], axis=None)
         np.testing.assert_array_equal(tracks, TRACKS[rows])
         np.testing.assert_array_equal(labels, LABELS[rows])
-    np.testing.assert_array_equal(training.over_folds(*job, epochs=2), outputs)
-    assert len(trained) == 12
+    np.testing.assert_array_equal(training.over_folds([job])[0], outputs)
+    assert len(trained) == 13
     rows = Frames().rows(parts[4].train)
     alone = training.one_network(LSTM, (TRACKS,), LABELS, rows, 1, epochs=2)
     np.testing.assert_array_equal(outputs[1, 4], alone)
@@ -195,8 +196,8 @@ def test_embeddings_of_what_was_learned_are_given(tmp_path, monkeypatch):
     part = splits.Fold("1", np.arange(8), np.arange(8, 12))
     frames, clips = np.tile(FRAMES, (4, 1, 1)), Frames()
     make = partial(nets.GuidedTransformer, 4)
-    job = make, (frames, frames), clips, [part], (0, 1)
-    outputs = training.over_folds(*job, embed=True, epochs=1)
+    job = make, (frames, frames), clips, [part], (0, 1), dict(embed=True, epochs=1)
+    outputs = training.over_folds([job])[0]
     assert outputs.shape == (2, 1, 48, 50) and not np.allclose(outputs[0], outputs[1])
 
 

@@ -18,8 +18,7 @@ from pathemo.metrics import ROW_COLUMNS, check_rows, not_run_rows
 from pathemo.splits import leave_one_speaker_out
 from pathemo.transfer import Task, fine_tune, from_scratch, frozen_features, joint, pathnet
 
-PROTOCOLS = [from_scratch, joint, fine_tune, frozen_features, pathnet]
-PROTOCOLS += [transfer.pathnet_final, transfer.pathnet_shared]
+PROTOCOLS = [from_scratch, joint, fine_tune, frozen_features, pathnet, transfer.pathnet_shared]
 OTHERS = [transfer.zero_shot, transfer.fine_tune_shared]
 BRIEF = dict(seeds=(0, 1), steps=40, minibatches=5, population_size=4)
 BRIEF |= dict(n_modules=5, n_active=2, width=8)
@@ -432,7 +431,10 @@ def test_sources_have_a_budget_of_their_own(protocol, monkeypatch):
 SHARING = [fine_tune, transfer.fine_tune_shared, frozen_features, transfer.zero_shot]
 
 
-@pytest.mark.parametrize("kind", [SHARING, [transfer.pathnet_final, transfer.pathnet_shared]])
+HALF = partial(pathnet, final_share=0.5)
+
+
+@pytest.mark.parametrize("kind", [SHARING, [HALF, transfer.pathnet_shared]])
 def test_a_source_is_learned_once_for_all_that_begin_alike(kind, monkeypatch):
     """Other protocols of the kind, targets and later sources take it; outcomes are the same to the
     bit as when it is learned anew."""
@@ -495,9 +497,7 @@ def test_presets_are_their_settings():
     forced = dict(head="shared", frozen_path="forced", fresh=0.03)
     for preset, protocol, settings in (
         (transfer.fine_tune_shared, fine_tune, dict(head="shared")),
-        (transfer.pathnet_final, pathnet, dict(final_share=0.5)),
         (transfer.pathnet_shared, pathnet, dict(final_share=0.5) | forced),
-        (partial(transfer.pathnet_final, final_share=0.0), pathnet, {}),
         (
             partial(transfer.pathnet_shared, final_share=0.25),
             pathnet,
@@ -603,7 +603,7 @@ def test_a_sequence_keeps_the_budget(protocol, monkeypatch):
     by_task = dict.fromkeys(["near 0", "far 1", "target 2"], 40)
     budget = {"near&far&target 0": 120} if protocol in ("joint", "rehearsal") else by_task
     assert spent.groupby(level=0).sum().to_dict() == budget
-    assert (calls[-1]["steps"] == 20) == (protocol in ("pathnet_final", "pathnet_shared"))
+    assert (calls[-1]["steps"] == 20) == (protocol == "pathnet_shared")
 
 
 @pytest.mark.parametrize("protocol", WITH_TURNS)

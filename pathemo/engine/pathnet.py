@@ -14,6 +14,7 @@ from math import prod
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from torch.nn.functional import one_hot
 
 from .layers import Convolution, Episode, Linear
@@ -22,7 +23,8 @@ from .settings import Interval, check
 CHUNK_BYTES = 40e6  # replicas are trained some at a time: about what a processor's last cache holds
 BLOCK = 50  # steps whose minibatches are drawn at once, so that memory does not grow with the steps
 ROWS = 256  # of each replica that are predicted at once, for the same reason
-BYTE = 256  # what is dropped is drawn as bytes: probabilities are multiples of 1/256
+BYTE = 256  # what is dropped, and noise, are drawn as bytes: probabilities are multiples of 1/256
+NORMAL = norm.ppf((np.arange(BYTE) + 0.5) / BYTE).astype(np.float32)  # evenly many of each
 
 
 class PathNet:
@@ -182,7 +184,8 @@ class PathNet:
         dropout : float
             Probability that a unit of a layer's output, or a whole feature map, is dropped.
         gaussian_noise : float
-            Standard deviation of what is added to each input [that of a scaled input is 1].
+            Standard deviation of what is added to each input [that of a scaled input is 1]: of 256
+            quantiles of the normal distribution, a fifth of the time that drawing it takes.
         label_smoothing : float
             Share of the goal that is spread evenly over all emotions.
         balanced : bool
@@ -295,8 +298,8 @@ class PathNet:
     def _draw_noise(self, generators, x):
         """Return normal noise of the shape of inputs x (r, B, d + 1) without their ones."""
         shape = x.shape[1], x.shape[2] - 1
-        noise = [generator.standard_normal(shape, dtype=np.float32) for generator in generators]
-        return torch.as_tensor(np.stack(noise), device=self.device)
+        drawn = [generator.integers(BYTE, size=shape, dtype=np.uint8) for generator in generators]
+        return torch.as_tensor(NORMAL.take(np.stack(drawn)), device=self.device)
 
     def _assert_finite(self, task, replicas, tensors):
         """Raise FloatingPointError that names the replicas with a value that is not finite."""

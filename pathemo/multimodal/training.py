@@ -132,17 +132,22 @@ def one_network(
     return outputs.cpu().numpy()
 
 
-def over_folds(network, inputs, task, parts, seeds, *, n_jobs=1, **settings):
-    """Return posteriors (n_seeds, n_parts, n, K) by `one_network` a seed and part; cached.
+def over_folds(runs, *, n_jobs=1):
+    """Return what `one_network` gives a seed and part, (n_seeds, n_parts, n, K), of each run; all
+    side by side, and cached.
 
-    Rows of the inputs are those of a `pathemo.transfer.Task`. Of a part, a `pathemo.splits.Fold`,
-    the training side counts.
+    A run is `(network, inputs, task, parts, seeds, settings)`. Rows of its inputs are those of a
+    `pathemo.transfer.Task`. Of a part, a `pathemo.splits.Fold`, the training side counts.
     """
-    learn = partial(one_network, network, inputs, task.labels(), **settings)
     code, home = files.code_digest("multimodal"), files.cache_folder() / "networks"
-    jobs = [(task.rows(part.train), seed) for seed in seeds for part in parts]
-    kept = joblib.delayed(files.load_or_compute)
-    outputs = joblib.Parallel(files.n_processes(n_jobs), max_nbytes=None)(
-        kept(home / f"{joblib.hash([learn, code, *job])}.npz", learn, *job) for job in jobs
-    )
-    return np.reshape(outputs, (len(seeds), len(parts), *outputs[0].shape))
+    calls, kept = [], joblib.delayed(files.load_or_compute)
+    for network, inputs, task, parts, seeds, settings in runs:
+        learn = partial(one_network, network, inputs, task.labels(), **settings)
+        jobs = [(task.rows(part.train), seed) for seed in seeds for part in parts]
+        names = [joblib.hash([learn, code, *job]) for job in jobs]
+        calls += [kept(home / f"{name}.npz", learn, *job) for name, job in zip(names, jobs)]
+    outputs = iter(joblib.Parallel(files.n_processes(n_jobs), max_nbytes=None)(calls))
+    return [
+        np.stack([[next(outputs) for _ in parts] for _ in seeds])
+        for _, _, _, parts, seeds, _ in runs
+    ]
