@@ -429,12 +429,10 @@ def test_sources_have_a_budget_of_their_own(protocol, monkeypatch):
 
 
 SHARING = [fine_tune, transfer.fine_tune_shared, frozen_features, transfer.zero_shot]
+HALF = [partial(pathnet, final_share=0.5), transfer.pathnet_shared]
 
 
-HALF = partial(pathnet, final_share=0.5)
-
-
-@pytest.mark.parametrize("kind", [SHARING, [HALF, transfer.pathnet_shared]])
+@pytest.mark.parametrize("kind", [SHARING, HALF])
 def test_a_source_is_learned_once_for_all_that_begin_alike(kind, monkeypatch):
     """Other protocols of the kind, targets and later sources take it; outcomes are the same to the
     bit as when it is learned anew."""
